@@ -1,0 +1,31 @@
+# Which attention heads come back when a transformer is trained again?
+# Snakefile and rules/ only declare; the work is in scripts/, the study in config.yaml.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# A study file given with --configfile is complete in itself: config.yaml is not merged into it.
+if "study" not in config:
+
+    configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/corpus.smk"
+include: "rules/cells.smk"
+include: "rules/conditions.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        rules.figures.input,
+        rules.tables.input,
+
+
+onsuccess:
+    print(f"Study {study.name} is complete: see {paths.root}/figures and {paths.root}/tables.")

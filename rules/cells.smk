@@ -1,0 +1,58 @@
+# One cell = one training job; a cache per step and prompt set.
+
+
+rule train:
+    message:
+        "Training " + paths.cell_name.replace("{", "{wildcards.")
+    input:
+        train=configured(paths.train_tokens),
+        held_out=paths.held_out_tokens,
+        manifest=paths.tokens,
+    output:
+        weights=[
+            paths.checkpoint.replace("{step}", str(step)) for step in study.checkpoint_steps
+        ],
+        training=paths.training,
+        provenance=paths.provenance,
+    params:
+        spec=spec("train.py", study.train_spec),
+    log:
+        paths.log_of(f"train/{paths.cell_name}"),
+    benchmark:
+        paths.benchmark_of(f"train/{paths.cell_name}")
+    conda:
+        "../envs/compute.yaml"
+    # Two single-thread cells side by side beat one cell on two threads by half.
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        # Least time between saved states: how much work a killed job can lose.
+        save_seconds=20,
+    script:
+        "../scripts/train.py"
+
+
+rule cache:
+    message:
+        "Caching step {wildcards.step} on {wildcards.prompts} of "
+        + paths.cell_name.replace("{", "{wildcards.")
+    input:
+        weights=configured(paths.checkpoint),
+        prompts=paths.prompts,
+    output:
+        cache=paths.cache,
+    params:
+        spec=spec("cache.py", study.cache_spec),
+    log:
+        paths.log_of(f"cache/{paths.cell_name}/step{{step}}/{{prompts}}"),
+    benchmark:
+        paths.benchmark_of(f"cache/{paths.cell_name}/step{{step}}/{{prompts}}")
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/cache.py"

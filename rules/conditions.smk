@@ -1,0 +1,73 @@
+# What is asked of a condition: are its refits real, are their heads stable, what do they do.
+
+
+rule refits:
+    message:
+        "Checking that the refits of {wildcards.architecture}, wd {wildcards.weight_decay} differ"
+    input:
+        provenance=of_refits(paths.provenance),
+    output:
+        refits=paths.refits,
+    params:
+        spec=spec("refits.py", study.refits_spec),
+    log:
+        paths.log_of(f"refits/{paths.condition_name}"),
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    script:
+        "../scripts/refits.py"
+
+
+rule stability:
+    message:
+        "Stability of {wildcards.architecture}, wd {wildcards.weight_decay}"
+    input:
+        caches=of_refits(paths.cache),
+        # Not read: no stability of refits that are copies of one another.
+        refits=paths.refits,
+    output:
+        heads=paths.stability_heads,
+        pairs=paths.stability_pairs,
+        matches=paths.stability_matches,
+    params:
+        spec=spec("stability.py", study.refits_spec),
+    log:
+        paths.log_of(f"stability/{paths.condition_name}/step{{step}}/{{prompts}}"),
+    benchmark:
+        paths.benchmark_of(f"stability/{paths.condition_name}/step{{step}}/{{prompts}}")
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    script:
+        "../scripts/stability.py"
+
+
+rule ablation:
+    message:
+        "Ablating the heads of " + paths.cell_name.replace("{", "{wildcards.")
+    input:
+        weights=configured(paths.checkpoint),
+        text=study.ablation_files,
+    output:
+        ablation=paths.ablation,
+    params:
+        spec=spec("ablation.py", study.ablation_spec),
+    log:
+        paths.log_of(f"ablation/{paths.cell_name}/step{{step}}/{{text}}"),
+    benchmark:
+        paths.benchmark_of(f"ablation/{paths.cell_name}/step{{step}}/{{text}}")
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../scripts/ablation.py"

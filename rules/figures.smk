@@ -1,0 +1,112 @@
+# One rule over one table a figure. Rule names are the short targets: snakemake layer_stability
+
+
+rule layer_stability:
+    message:
+        "Figure: layer stability"
+    input:
+        table=paths.table_of("layer_stability"),
+    output:
+        **paths.figure_files("layer_stability"),
+    params:
+        spec=spec("layer_stability.py", study.figure_spec),
+    log:
+        paths.log_of("figures/layer_stability"),
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    script:
+        "../scripts/layer_stability.py"
+
+
+rule stability_ablation:
+    message:
+        "Figure: stability and ablation effects"
+    input:
+        table=paths.table_of("stability_ablation"),
+    output:
+        **paths.figure_files("stability_ablation"),
+    params:
+        spec=spec("stability_ablation.py", study.figure_spec),
+    log:
+        paths.log_of("figures/stability_ablation"),
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    script:
+        "../scripts/stability_ablation.py"
+
+
+rule draw_head_map:
+    message:
+        "Figure: head map of {wildcards.architecture}, wd {wildcards.weight_decay}"
+    input:
+        table=configured(paths.table_of(FIGURES["head_map"])),
+    output:
+        **paths.figure_files(FIGURES["head_map"]),
+    params:
+        spec=spec("draw_head_map.py", study.look_spec),
+    log:
+        paths.log_of(f"figures/{FIGURES['head_map']}"),
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    script:
+        "../scripts/draw_head_map.py"
+
+
+rule draw_pairwise:
+    message:
+        "Figure: pairs of refits of {wildcards.architecture}, wd {wildcards.weight_decay}"
+    input:
+        table=configured(paths.table_of(FIGURES["pairwise"])),
+    output:
+        **paths.figure_files(FIGURES["pairwise"]),
+    params:
+        spec=spec("draw_pairwise.py", study.look_spec),
+    log:
+        paths.log_of(f"figures/{FIGURES['pairwise']}"),
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    script:
+        "../scripts/draw_pairwise.py"
+
+
+rule head_map:
+    localrule: True
+    input:
+        study.figure_paths("head_map"),
+
+
+rule pairwise:
+    localrule: True
+    input:
+        study.figure_paths("pairwise"),
+
+
+rule figures:
+    localrule: True
+    input:
+        study.figure_paths(),
+
+
+# Anything else asked for below figures/ or tables/: say what there is.
+rule unknown_output:
+    localrule: True
+    input:
+        explain_unknown_output,
+    output:
+        study.unknown_output_pattern,

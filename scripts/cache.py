@@ -1,0 +1,29 @@
+"""Cache one cell's activations on one prompt set."""
+
+import torch
+
+from headstability.activations import activations
+from headstability.caches import write_cache
+from headstability.checkpoints import read_model
+from headstability.files import read_json, sha256_file
+from headstability.model import choose_device
+from job import Job, run
+
+
+def main(job: Job) -> None:
+    """Write patterns, z and residual stream."""
+    torch.set_num_threads(job.threads)
+    model, header = read_model(job.input.weights)
+    prompts = read_json(job.input.prompts)
+    provenance = {
+        "cell": header["cell"],
+        "step": header["step"],
+        "weights_sha256": header["sha256"],
+        "prompts": prompts["name"],
+        "prompts_sha256": sha256_file(job.input.prompts),
+    }
+    device = choose_device(job.spec["device"])
+    write_cache(job.output.cache, activations(model, prompts["tokens"], device), provenance)
+
+
+run(snakemake, main)

@@ -1,0 +1,93 @@
+"""Caches on disk: one zipped zarr store per cell, step and prompt set, complete or absent.
+
+A single stored-only zip has a real modification time, can be checksummed, costs one inode, and
+is byte-identical when written again. A zarr directory has none of these, and one killed while
+being written opens normally and reads zeros.
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.storage import MemoryStore, ZipStore
+
+from .errors import UserError
+from .files import atomic_path, damaged
+
+# Entries of a layer's patterns in one chunk; a layer of one refit never shares a chunk.
+ENTRY_CHUNK = 2**16
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+_READ_ERRORS = (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, RuntimeError)
+
+
+def layer_sha256(values: np.ndarray) -> str:
+    """Hash of one layer's values, C order."""
+    return hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
+
+
+def write_cache(path: str | Path, dataset: xr.Dataset, provenance: dict[str, Any]) -> None:
+    """Write activations as a zipped zarr store.
+
+    Every variable with a `layer` dimension is chunked by layer and carries the sha256 of each
+    layer in its attribute `layer_sha256`.
+
+    Args:
+        path: ends in .zarr.zip.
+        dataset: what `activations` returned.
+        provenance: attributes of the store (JSON values).
+    """
+    dataset = dataset.assign_attrs(provenance)
+    encoding: dict[str, dict[str, Any]] = {}
+    for name, variable in dataset.variables.items():
+        encoding[str(name)] = {"compressors": None, "chunks": variable.shape}
+    for name, variable in dataset.data_vars.items():
+        sums = [layer_sha256(layer) for layer in variable.values]
+        dataset[name] = variable.assign_attrs(layer_sha256=sums)
+        chunks = {"layer": 1, "entry": ENTRY_CHUNK}
+        encoding[str(name)]["chunks"] = tuple(
+            min(chunks.get(str(dim), size), size) for dim, size in variable.sizes.items()
+        )
+    contents: dict[str, Any] = {}
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        dataset.to_zarr(MemoryStore(contents), encoding=encoding, zarr_format=3, consolidated=False)
+    with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        for key in sorted(contents):
+            archive.writestr(zipfile.ZipInfo(key, _ZIP_DATE), contents[key].to_bytes())
+
+
+def open_cache(path: str | Path) -> xr.Dataset:
+    """Open a cache lazily: nothing is read until values are asked for.
+
+    Raises:
+        UserError: the file is missing or not a complete store (it is set aside).
+    """
+    if not Path(path).exists():
+        raise UserError(f"{path} is missing: run the same command again")
+    try:
+        return xr.open_zarr(ZipStore(path, mode="r"), consolidated=False, chunks=None)
+    except _READ_ERRORS as error:
+        raise damaged(path, f"not a complete zarr store ({error})") from error
+
+
+def verify_cache(path: str | Path, dataset: xr.Dataset, names: Iterable[str]) -> None:
+    """Check the named variables of an open cache against their recorded hashes, layer by layer.
+
+    Raises:
+        UserError: a variable is missing, unreadable or altered; the file is set aside.
+    """
+    for name in names:
+        try:
+            recorded = dataset[name].attrs["layer_sha256"]
+            found = [layer_sha256(dataset[name].isel(layer=i).values) for i in range(len(recorded))]
+        except _READ_ERRORS as error:
+            raise damaged(path, f"{name} cannot be read ({error})") from error
+        for layer, (expected, actual) in enumerate(zip(recorded, found, strict=True), start=1):
+            if expected != actual:
+                raise damaged(
+                    path, f"layer {layer} of {name} has sha256 {actual}, recorded is {expected}"
+                )

