@@ -4,27 +4,27 @@ import sys
 from inspect import signature
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from headstability.codehash import code_hash
 from headstability.errors import UserError
 from headstability.paths import fill
-from headstability.study import FIGURES, Study, results_problem
+from headstability.study import FIGURES, Study
+
+
+def stop(error):
+    """End the run with one message. An exception would be shown with a traceback."""
+    sys.exit(f"\nError: {error}\n")
 
 
 def load_study(config):
-    """The study of a config; a wrong one ends the run with one message."""
+    """The study of a config; a wrong one ends the run before anything happens."""
     try:
-        study = Study(config)
+        loaded = Study(config)
+        loaded.check_files()
     except UserError as error:
-        raise WorkflowError(str(error)) from None
-    if problem := results_problem(study):
-        raise WorkflowError(f"Results cannot be written: {problem}.")
-    if missing := study.missing_inputs():
-        raise WorkflowError("Files named in the config do not exist:\n  " + "\n  ".join(missing))
-    return study
+        stop(error)
+    return loaded
 
 
 def spec(script, make=lambda: {}):
@@ -47,7 +47,7 @@ def require(wildcards):
     try:
         study.require(**wildcards)
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        stop(error)
 
 
 def configured(pattern, **fixed):
@@ -71,8 +71,8 @@ def of_refits(pattern, **fixed):
 
 
 def explain_unknown_output(wildcards):
-    """End the run with what there is instead of an unknown figure or table."""
-    raise WorkflowError(str(study.unknown_output(wildcards.kind, wildcards.name)))
+    """End the run with what there is instead of an unknown file or target."""
+    stop(study.unknown_output(wildcards.unknown))
 
 
 study = load_study(config)

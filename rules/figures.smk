@@ -103,10 +103,18 @@ rule figures:
         study.figure_paths(),
 
 
-# Anything else asked for below figures/ or tables/: say what there is.
+# What no rule makes: say what there is.
 rule unknown_output:
     localrule: True
     input:
         explain_unknown_output,
     output:
         study.unknown_output_pattern,
+
+
+rule unknown_target:
+    localrule: True
+    input:
+        explain_unknown_output,
+    output:
+        study.unknown_target_pattern,

@@ -60,6 +60,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):  # a file system without locks still gets unique names
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield part
+        part.chmod(0o666 & ~_umask())  # some writers make their files private
         _sync(part)
         os.replace(part, path)
         _sync(path.parent)
@@ -82,6 +83,13 @@ def _remove_abandoned(path: Path) -> None:
                 part.unlink(missing_ok=True)
             finally:
                 os.close(handle)
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    current = os.umask(0)
+    os.umask(current)
+    return current
 
 
 def _sync(path: Path) -> None:

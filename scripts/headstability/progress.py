@@ -28,9 +28,9 @@ class Progress:
             done,
             self.total,
             now - self.started,
-            ncols=0,
+            ncols=100,
             initial=self.start_count,
             bar_format="{percentage:3.0f} % [{bar:20}] {n_fmt}/{total_fmt}, {remaining} left",
-            ascii=" =",
+            ascii=" #",
         )
         print(f"{self.label}: {bar}{', ' + note if note else ''}", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ exactly the keys it uses.
 import difflib
 import itertools
 import os
+import re
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -140,13 +141,34 @@ class Study:
             return [self.paths.tokens, self.paths.held_out_tokens]
         return [fill(self.paths.prompts, prompts=wildcards["text"])]
 
-    def missing_inputs(self) -> list[str]:
-        """A line for every file that the config names and that does not exist."""
-        named = [(f"corpus.paths[{i + 1}]", path) for i, path in enumerate(self.corpus_files())]
-        named += [("tokenizer.path", path) for path in self.tokenizer_files()]
+    def _user_files(self) -> dict[str, str]:
+        """The files the config names, with the key that names each."""
+        named = {path: f"corpus.paths[{i + 1}]" for i, path in enumerate(self.corpus_files())}
+        named |= {path: "tokenizer.path" for path in self.tokenizer_files()}
         for name in self.config.prompts:
-            named += [(f"prompts.{name}.path", p) for p in self.prompt_files({"prompts": name})]
-        return [f"{key}: {path} is not a file" for key, path in named if not Path(path).is_file()]
+            named |= {p: f"prompts.{name}.path" for p in self.prompt_files({"prompts": name})}
+        return named
+
+    def check_files(self) -> None:
+        """Check that what the config names exists and that results can be written.
+
+        Raises:
+            UserError: naming every missing file by its key, or what is wrong with the folder.
+        """
+        problems = [
+            f"{key}: {path} is not a file"
+            for path, key in self._user_files().items()
+            if not Path(path).is_file()
+        ]
+        folder = Path(self.paths.root)
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            problems.append(f"{folder} is not a directory: results go there; move it away")
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            problems.append(f"{folder} is not writable: results go there")
+        if problems:
+            raise UserError("this study cannot run:\n  " + "\n  ".join(problems))
 
     # --- what is asked for ----------------------------------------------------------------
 
@@ -179,13 +201,31 @@ class Study:
 
     @property
     def unknown_output_pattern(self) -> str:
-        """A pattern for what lies below figures/ and tables/ and is made by no rule."""
+        """A pattern of figures and tables that no rule makes, and of other studies' outputs."""
         names = "|".join(name.format(architecture=".+", weight_decay=".+") for name in KNOWN)
-        made = rf"(?!(?:{names})\.(?:pdf|png|csv)$).+"
-        return f"{self.paths.root}/{{kind,figures|tables}}/{{name,{made}}}"
+        made = rf"(?!(?:{names})\.(?:pdf|png|csv)$)"
+        own = rf"{self.name}/(?:figures|tables)/{made}.+"
+        return f"{{unknown,{RESULTS}/(?:{own}|(?!{self.name}/).+)}}"
 
-    def unknown_output(self, kind: str, name: str) -> UserError:
-        """The message for a figure or table that no rule makes."""
+    @property
+    def unknown_target_pattern(self) -> str:
+        """A pattern of short names that are no targets (and no files of the user's)."""
+        own_files = "|".join(re.escape(path) for path in [*self._user_files(), "_"])
+        return f"{{unknown,(?!(?:{own_files})$)[A-Za-z_]+}}"
+
+    def unknown_output(self, path: str) -> UserError:
+        """The message for a file or short name that no rule makes."""
+        targets = ["figures", "tables", *FIGURES]
+        if "/" not in path:
+            close = difflib.get_close_matches(path, targets, n=1)
+            guess = f" Did you mean {close[0]}?" if close else ""
+            return UserError(f"there is no target {path!r}; there are {', '.join(targets)}.{guess}")
+        if not path.startswith(f"{self.paths.root}/"):
+            return UserError(
+                f"{path} is not an output of study {self.name!r}, which this run is about: "
+                "name the config of its study with --configfile"
+            )
+        kind, name = path.removeprefix(f"{self.paths.root}/").split("/", 1)
         known = KNOWN if kind == "tables" else list(FIGURES.values())
         endings = ".csv" if kind == "tables" else ".pdf and .png"
         close = difflib.get_close_matches(name.rsplit(".", 1)[0], known, n=1)
@@ -273,18 +313,6 @@ class Study:
             **self.config.architectures[architecture].model_dump(),
             "context": self.config.training.context,
         }
-
-
-def results_problem(study: Study) -> str | None:
-    """Why results cannot be written, if they cannot; creates nothing."""
-    for folder in (Path(study.paths.root), Path(RESULTS), Path(".")):
-        if folder.exists():
-            if not folder.is_dir():
-                return f"{folder} is in the way: results go to a directory of that name"
-            if not os.access(folder, os.W_OK | os.X_OK):
-                return f"{folder} is not writable: give yourself write permission on it"
-            return None
-    return None
 
 
 def _refits(configured: int | list[int] | CrossedRefits) -> list[Refit]:
