@@ -21,11 +21,13 @@ include: "rules/figures.smk"
 
 rule all:
     default_target: True
-    localrule: True
     input:
         rules.figures.input,
         rules.tables.input,
+    localrule: True
 
 
 onsuccess:
-    print(f"Study {study.name} is complete: see {paths.root}/figures and {paths.root}/tables.")
+    print(
+        f"Study {study.name} is complete: see {paths.root}/figures and {paths.root}/tables."
+    )

@@ -2,20 +2,17 @@
 
 
 rule train:
-    message:
-        "Training " + paths.cell_name.replace("{", "{wildcards.")
     input:
         train=configured(paths.train_tokens),
         held_out=paths.held_out_tokens,
         manifest=paths.tokens,
     output:
         weights=[
-            paths.checkpoint.replace("{step}", str(step)) for step in study.checkpoint_steps
+            paths.checkpoint.replace("{step}", str(step))
+            for step in study.checkpoint_steps
         ],
         training=paths.training,
         provenance=paths.provenance,
-    params:
-        spec=spec("train.py", study.train_spec),
     log:
         paths.log_of(f"train/{paths.cell_name}"),
     benchmark:
@@ -29,21 +26,20 @@ rule train:
         runtime=240,
         # Least time between saved states: how much work a killed job can lose.
         save_seconds=20,
+    params:
+        spec=spec("train.py", study.train_spec),
+    message:
+        "Training {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}"
     script:
         "../scripts/train.py"
 
 
 rule cache:
-    message:
-        "Caching step {wildcards.step} on {wildcards.prompts} of "
-        + paths.cell_name.replace("{", "{wildcards.")
     input:
         weights=configured(paths.checkpoint),
         prompts=paths.prompts,
     output:
         cache=paths.cache,
-    params:
-        spec=spec("cache.py", study.cache_spec),
     log:
         paths.log_of(f"cache/{paths.cell_name}/step{{step}}/{{prompts}}"),
     benchmark:
@@ -54,5 +50,10 @@ rule cache:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        spec=spec("cache.py", study.cache_spec),
+    message:
+        "Caching {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}, "
+        "step {wildcards.step}, on {wildcards.prompts}"
     script:
         "../scripts/cache.py"

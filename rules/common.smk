@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from headstability.codehash import code_hash
 from headstability.errors import UserError
+from headstability.liveness import mark_running
 from headstability.paths import fill
 from headstability.study import FIGURES, Study
 
@@ -37,7 +38,9 @@ def spec(script, make=lambda: {}):
     def parameter(wildcards):
         code = code_hash(Path(workflow.basedir, "scripts", script))
         chosen = make(**{name: wildcards[name] for name in signature(make).parameters})
-        return json.dumps({"script": script, "code": code, "spec": chosen}, sort_keys=True)
+        return json.dumps(
+            {"script": script, "code": code, "spec": chosen}, sort_keys=True
+        )
 
     return parameter
 
@@ -75,5 +78,6 @@ def explain_unknown_output(wildcards):
     stop(study.unknown_output(wildcards.unknown))
 
 
+mark_running()
 study = load_study(config)
 paths = study.paths

@@ -2,14 +2,10 @@
 
 
 rule refits:
-    message:
-        "Checking that the refits of {wildcards.architecture}, wd {wildcards.weight_decay} differ"
     input:
         provenance=of_refits(paths.provenance),
     output:
         refits=paths.refits,
-    params:
-        spec=spec("refits.py", study.refits_spec),
     log:
         paths.log_of(f"refits/{paths.condition_name}"),
     conda:
@@ -18,13 +14,15 @@ rule refits:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        spec=spec("refits.py", study.refits_spec),
+    message:
+        "Checking that the refits of {wildcards.architecture}, wd {wildcards.weight_decay} differ"
     script:
         "../scripts/refits.py"
 
 
 rule stability:
-    message:
-        "Stability of {wildcards.architecture}, wd {wildcards.weight_decay}"
     input:
         caches=of_refits(paths.cache),
         # Not read: no stability of refits that are copies of one another.
@@ -33,8 +31,6 @@ rule stability:
         heads=paths.stability_heads,
         pairs=paths.stability_pairs,
         matches=paths.stability_matches,
-    params:
-        spec=spec("stability.py", study.refits_spec),
     log:
         paths.log_of(f"stability/{paths.condition_name}/step{{step}}/{{prompts}}"),
     benchmark:
@@ -45,20 +41,20 @@ rule stability:
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        spec=spec("stability.py", study.refits_spec),
+    message:
+        "Stability of {wildcards.architecture}, wd {wildcards.weight_decay}"
     script:
         "../scripts/stability.py"
 
 
 rule ablation:
-    message:
-        "Ablating the heads of " + paths.cell_name.replace("{", "{wildcards.")
     input:
         weights=configured(paths.checkpoint),
         text=study.ablation_files,
     output:
         ablation=paths.ablation,
-    params:
-        spec=spec("ablation.py", study.ablation_spec),
     log:
         paths.log_of(f"ablation/{paths.cell_name}/step{{step}}/{{text}}"),
     benchmark:
@@ -69,5 +65,9 @@ rule ablation:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        spec=spec("ablation.py", study.ablation_spec),
+    message:
+        "Ablating {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}"
     script:
         "../scripts/ablation.py"

@@ -2,14 +2,10 @@
 
 
 rule corpus:
-    message:
-        "Reading the corpus and splitting it by document"
     input:
         files=study.corpus_files(),
     output:
         documents=paths.documents,
-    params:
-        spec=spec("corpus.py", study.corpus_spec),
     log:
         paths.log_of("corpus"),
     conda:
@@ -18,20 +14,20 @@ rule corpus:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        spec=spec("corpus.py", study.corpus_spec),
+    message:
+        "Reading the corpus and splitting it by document"
     script:
         "../scripts/corpus.py"
 
 
 rule tokenizer:
-    message:
-        "Making the tokenizer"
     input:
         documents=paths.documents,
         saved=study.tokenizer_files(),
     output:
         tokenizer=paths.tokenizer,
-    params:
-        spec=spec("tokenizer.py", study.tokenizer_spec),
     log:
         paths.log_of("tokenizer"),
     conda:
@@ -40,13 +36,15 @@ rule tokenizer:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        spec=spec("tokenizer.py", study.tokenizer_spec),
+    message:
+        "Making the tokenizer"
     script:
         "../scripts/tokenizer.py"
 
 
 rule tokens:
-    message:
-        "Tokenising the corpus"
     input:
         documents=paths.documents,
         tokenizer=paths.tokenizer,
@@ -54,8 +52,6 @@ rule tokens:
         train=paths.train_tokens,
         held_out=paths.held_out_tokens,
         manifest=paths.tokens,
-    params:
-        spec=spec("tokens.py", study.tokens_spec),
     log:
         paths.log_of("tokens"),
     benchmark:
@@ -66,13 +62,15 @@ rule tokens:
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        spec=spec("tokens.py", study.tokens_spec),
+    message:
+        "Tokenising the corpus"
     script:
         "../scripts/tokens.py"
 
 
 rule prompts:
-    message:
-        "Making the prompt set {wildcards.prompts}"
     input:
         held_out=configured(paths.held_out_tokens),
         manifest=paths.tokens,
@@ -80,8 +78,6 @@ rule prompts:
         file=study.prompt_files,
     output:
         prompts=paths.prompts,
-    params:
-        spec=spec("prompts.py", study.prompts_spec),
     log:
         paths.log_of("prompts/{prompts}"),
     conda:
@@ -90,5 +86,9 @@ rule prompts:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        spec=spec("prompts.py", study.prompts_spec),
+    message:
+        "Making the prompt set {wildcards.prompts}"
     script:
         "../scripts/prompts.py"

@@ -2,14 +2,10 @@
 
 
 rule layer_stability:
-    message:
-        "Figure: layer stability"
     input:
         table=paths.table_of("layer_stability"),
     output:
         **paths.figure_files("layer_stability"),
-    params:
-        spec=spec("layer_stability.py", study.figure_spec),
     log:
         paths.log_of("figures/layer_stability"),
     conda:
@@ -18,19 +14,19 @@ rule layer_stability:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        spec=spec("layer_stability.py", study.figure_spec),
+    message:
+        "Figure: layer stability"
     script:
         "../scripts/layer_stability.py"
 
 
 rule stability_ablation:
-    message:
-        "Figure: stability and ablation effects"
     input:
         table=paths.table_of("stability_ablation"),
     output:
         **paths.figure_files("stability_ablation"),
-    params:
-        spec=spec("stability_ablation.py", study.figure_spec),
     log:
         paths.log_of("figures/stability_ablation"),
     conda:
@@ -39,19 +35,19 @@ rule stability_ablation:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        spec=spec("stability_ablation.py", study.figure_spec),
+    message:
+        "Figure: stability and ablation effects"
     script:
         "../scripts/stability_ablation.py"
 
 
 rule draw_head_map:
-    message:
-        "Figure: head map of {wildcards.architecture}, wd {wildcards.weight_decay}"
     input:
         table=configured(paths.table_of(FIGURES["head_map"])),
     output:
         **paths.figure_files(FIGURES["head_map"]),
-    params:
-        spec=spec("draw_head_map.py", study.look_spec),
     log:
         paths.log_of(f"figures/{FIGURES['head_map']}"),
     conda:
@@ -60,19 +56,19 @@ rule draw_head_map:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        spec=spec("draw_head_map.py", study.look_spec),
+    message:
+        "Figure: head map of {wildcards.architecture}, wd {wildcards.weight_decay}"
     script:
         "../scripts/draw_head_map.py"
 
 
 rule draw_pairwise:
-    message:
-        "Figure: pairs of refits of {wildcards.architecture}, wd {wildcards.weight_decay}"
     input:
         table=configured(paths.table_of(FIGURES["pairwise"])),
     output:
         **paths.figure_files(FIGURES["pairwise"]),
-    params:
-        spec=spec("draw_pairwise.py", study.look_spec),
     log:
         paths.log_of(f"figures/{FIGURES['pairwise']}"),
     conda:
@@ -81,40 +77,44 @@ rule draw_pairwise:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        spec=spec("draw_pairwise.py", study.look_spec),
+    message:
+        "Figure: pairs of refits of {wildcards.architecture}, wd {wildcards.weight_decay}"
     script:
         "../scripts/draw_pairwise.py"
 
 
 rule head_map:
-    localrule: True
     input:
         study.figure_paths("head_map"),
+    localrule: True
 
 
 rule pairwise:
-    localrule: True
     input:
         study.figure_paths("pairwise"),
+    localrule: True
 
 
 rule figures:
-    localrule: True
     input:
         study.figure_paths(),
+    localrule: True
 
 
 # What no rule makes: say what there is.
 rule unknown_output:
-    localrule: True
     input:
         explain_unknown_output,
     output:
         study.unknown_output_pattern,
+    localrule: True
 
 
 rule unknown_target:
-    localrule: True
     input:
         explain_unknown_output,
     output:
         study.unknown_target_pattern,
+    localrule: True

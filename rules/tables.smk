@@ -2,15 +2,11 @@
 
 
 rule heads_table:
-    message:
-        "Table of all heads"
     input:
         stability=study.per_condition(paths.stability_heads, **study.measured),
         ablations=study.per_cell(paths.ablation, **study.measured),
     output:
         table=paths.table_of("heads"),
-    params:
-        spec=spec("heads_table.py", study.grid_spec),
     log:
         paths.log_of("tables/heads"),
     conda:
@@ -19,20 +15,20 @@ rule heads_table:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        spec=spec("heads_table.py", study.grid_spec),
+    message:
+        "Table of all heads"
     script:
         "../scripts/heads_table.py"
 
 
 rule layer_stability_table:
-    message:
-        "Table of layer stability"
     input:
         stability=study.per_condition(paths.stability_heads, **study.measured),
         refits=study.per_condition(paths.refits),
     output:
         table=paths.table_of("layer_stability"),
-    params:
-        spec=spec("layer_stability_table.py", study.grid_spec),
     log:
         paths.log_of("tables/layer_stability"),
     conda:
@@ -41,19 +37,19 @@ rule layer_stability_table:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        spec=spec("layer_stability_table.py", study.grid_spec),
+    message:
+        "Table of layer stability"
     script:
         "../scripts/layer_stability_table.py"
 
 
 rule stability_ablation_table:
-    message:
-        "Table of the correlation of stability with ablation effects"
     input:
         heads=paths.table_of("heads"),
     output:
         table=paths.table_of("stability_ablation"),
-    params:
-        spec=spec("stability_ablation_table.py"),
     log:
         paths.log_of("tables/stability_ablation"),
     conda:
@@ -62,19 +58,19 @@ rule stability_ablation_table:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        spec=spec("stability_ablation_table.py"),
+    message:
+        "Table of the correlation of stability with ablation effects"
     script:
         "../scripts/stability_ablation_table.py"
 
 
 rule head_map_table:
-    message:
-        "Table of the anchor's heads of {wildcards.architecture}, wd {wildcards.weight_decay}"
     input:
         stability=configured(paths.stability_heads, **study.measured),
     output:
         table=paths.table_of(FIGURES["head_map"]),
-    params:
-        spec=spec("head_map_table.py", study.anchor_spec),
     log:
         paths.log_of(f"tables/{FIGURES['head_map']}"),
     conda:
@@ -83,19 +79,19 @@ rule head_map_table:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        spec=spec("head_map_table.py", study.anchor_spec),
+    message:
+        "Table of the anchor's heads of {wildcards.architecture}, wd {wildcards.weight_decay}"
     script:
         "../scripts/head_map_table.py"
 
 
 rule pairwise_table:
-    message:
-        "Table of pairs of refits of {wildcards.architecture}, wd {wildcards.weight_decay}"
     input:
         pairs=configured(paths.stability_pairs, **study.measured),
     output:
         table=paths.table_of(FIGURES["pairwise"]),
-    params:
-        spec=spec("pairwise_table.py"),
     log:
         paths.log_of(f"tables/{FIGURES['pairwise']}"),
     conda:
@@ -104,15 +100,19 @@ rule pairwise_table:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        spec=spec("pairwise_table.py"),
+    message:
+        "Table of pairs of refits of {wildcards.architecture}, wd {wildcards.weight_decay}"
     script:
         "../scripts/pairwise_table.py"
 
 
 rule tables:
-    localrule: True
     input:
         rules.heads_table.output,
         rules.layer_stability_table.output,
         rules.stability_ablation_table.output,
         study.per_condition(paths.table_of(FIGURES["head_map"])),
         study.per_condition(paths.table_of(FIGURES["pairwise"])),
+    localrule: True

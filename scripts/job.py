@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from headstability.codehash import code_hash
 from headstability.errors import UserError
 from headstability.files import write_failure
+from headstability.liveness import end_with_snakemake
 
 
 class Job:
@@ -35,8 +36,9 @@ class Job:
         script = Path(snakemake.scriptdir, recorded["script"])
         if code_hash(script) != recorded["code"]:
             raise UserError(
-                f"the code of {script.name} (or a module it imports) changed after Snakemake started: "
-                "start Snakemake again, so that outputs are recorded under the code that made them"
+                f"the code of {script.name} (or of a module it imports) changed after Snakemake "
+                "started: start Snakemake again, so that outputs are recorded with the code that "
+                "made them"
             )
 
     def label(self, *names: str) -> str:
@@ -75,6 +77,7 @@ def run(snakemake: Any, main: Callable[[Job], None]) -> None:
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with open(log_path, "w", encoding="utf-8") as log:
         sys.stdout = sys.stderr = _Tee(sys.stderr, log)
+        end_with_snakemake()
         try:
             main(Job(snakemake))
         except Exception as error:

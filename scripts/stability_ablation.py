@@ -1,6 +1,6 @@
 """Figure: stability_ablation."""
 
-from headstability.plotting import stability_ablation, save_figure, set_style
+from headstability.plotting import save_figure, set_style, stability_ablation
 from headstability.tables import read_table
 from job import Job, run
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from headstability.files import write_csv, write_json
+from headstability.liveness import ExclusiveLock
 from headstability.model import Shape
 from headstability.tokens import open_tokens
 from headstability.training import Cell, Recipe, Trainer, publish
@@ -27,6 +28,7 @@ def main(job: Job) -> None:
         checkpoint_steps=spec["checkpoint_steps"],
     )
     folder = Path(job.output.provenance).parent / ".resume"
+    lock = ExclusiveLock(folder / "lock", cell.name)
     trainer = Trainer(cell, train, held_out, folder, job.fingerprint)
     if trainer.resume():
         print(f"{cell.name}: resumed at step {trainer.step} of {cell.recipe.steps}")
@@ -37,6 +39,7 @@ def main(job: Job) -> None:
     write_csv(job.output.training, trained.table)
     write_json(job.output.provenance, trained.provenance)
     trainer.clear()
+    lock.release()
 
 
 run(snakemake, main)

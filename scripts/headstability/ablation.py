@@ -103,6 +103,7 @@ def _nll(model: Transformer, streams: Tensor, targets: Tensor, used: Tensor) -> 
     """Summed NLL of each variant of a batch.
 
     Args:
+        model: for its unembedding.
         streams: residual streams after the last layer, [variant, prompt, position, d_model].
         targets: the next tokens, [prompt, position - 1].
         used: which targets count, same shape.

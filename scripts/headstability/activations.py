@@ -123,7 +123,9 @@ def pattern_of(cache: xr.Dataset, layer: int, head: int, prompt: int) -> xr.Data
 
     Args:
         cache: what `activations` made or `caches.open_cache` opened.
-        layer, head, prompt: numbered from 1.
+        layer: numbered from 1.
+        head: numbered from 1.
+        prompt: numbered from 1.
 
     Returns:
         (query, key), T x T, lower triangular, rows sum to 1.

@@ -10,9 +10,14 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-# Modules that only talk to the user: what they print never reaches an output, and rewording a
-# message must not retrain a model.
-MESSAGES_ONLY = {"job", "headstability.errors", "headstability.progress"}
+# Modules whose work never reaches an output: messages, progress, locks. Rewording a message must
+# not retrain a model.
+WITHOUT_EFFECT = {
+    "job",
+    "headstability.errors",
+    "headstability.liveness",
+    "headstability.progress",
+}
 # Fields that differ between Python versions or hold no code.
 _SKIPPED_FIELDS = {"ctx", "kind", "type_comment", "type_ignores"}
 
@@ -33,7 +38,7 @@ def code_hash(script: str | Path) -> str:
             continue
         seen[name] = path
         for imported in sorted(_imports(path, name)):
-            waiting += [item for item in _local(imported, root) if item[0] not in MESSAGES_ONLY]
+            waiting += [item for item in _local(imported, root) if item[0] not in WITHOUT_EFFECT]
     digest = hashlib.sha256()
     for name in sorted(seen):
         digest.update(f"{name}\0{_tree_text(seen[name], _stamp(seen[name]))}\0".encode())
@@ -94,10 +99,10 @@ def _dump(node: object) -> str:
     if isinstance(node, ast.AST):
         fields = []
         for field, value in ast.iter_fields(node):
-            if field in _SKIPPED_FIELDS or value == [] or value is None:
-                continue
             if field == "body" and _has_docstring(node):
                 value = value[1:]
+            if field in _SKIPPED_FIELDS or value == [] or value is None:
+                continue
             fields.append(f"{field}={_dump(value)}")
         return f"{type(node).__name__}({','.join(fields)})"
     if isinstance(node, list):

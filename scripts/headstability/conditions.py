@@ -67,15 +67,21 @@ def identity_table(refits: Sequence[str], provenance_paths: Sequence[str | Path]
     return pd.DataFrame(rows)
 
 
-def open_refits(paths: Sequence[str | Path]) -> list[xr.Dataset]:
+def open_refits(refits: Sequence[str], paths: Sequence[str | Path]) -> list[xr.Dataset]:
     """Open and verify the caches of a condition's refits, for their patterns.
 
     Raises:
-        UserError: a cache is damaged, or differs from the first in shape or prompts.
+        UserError: a cache is damaged, is of another refit, or differs from the first in shape or
+            prompts.
     """
     caches = [open_cache(path) for path in paths]
-    for path, cache in zip(paths, caches, strict=True):
+    for refit, path, cache in zip(refits, paths, caches, strict=True):
         verify_cache(path, cache, ["pattern"])
+        if cache.attrs["cell"].split("/")[-1] != refit:
+            raise UserError(
+                f"{path} was copied from another cell, {cache.attrs['cell']}: delete it and run "
+                "the same command again"
+            )
         if cache["pattern"].shape != caches[0]["pattern"].shape:
             raise UserError(
                 f"{path} holds patterns of shape {cache['pattern'].shape}, {paths[0]} "
@@ -119,9 +125,7 @@ def pattern_groups(
         first = last
 
 
-def stability_tables(
-    refits: Sequence[str], paths: Sequence[str | Path]
-) -> dict[str, pd.DataFrame]:
+def stability_tables(refits: Sequence[str], paths: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
     """Stability of a condition, for every anchor.
 
     Args:
@@ -133,7 +137,7 @@ def stability_tables(
         `pairs`: k_l of every ordered pair of refits (refit_a, refit_b, layer, stability);
         `matches`: m and the matching head (anchor, refit, layer, head, match, similarity).
     """
-    caches = open_refits(paths)
+    caches = open_refits(refits, paths)
     names = np.array(refits)
     count, heads = len(caches), caches[0].sizes["head"]
     tables: dict[str, list[pd.DataFrame]] = {"heads": [], "pairs": [], "matches": []}

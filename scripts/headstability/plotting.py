@@ -19,6 +19,7 @@ _RC = {
     "axes.titlesize": 9,
     "axes.labelsize": 9,
     "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -40,6 +41,9 @@ def save_figure(figure: Figure, paths: dict[str, str | Path], dpi: int) -> None:
         "pdf": {"CreationDate": None, "ModDate": None},
         "png": {"Software": None},
     }
+    # Settle the layout once: it moves a little every time it is computed.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     for kind, path in paths.items():
         with atomic_path(path) as part:
             figure.savefig(part, format=kind, dpi=dpi, metadata=metadata[kind])
@@ -93,7 +97,7 @@ def layer_stability(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
         _lines(panel, part, "stability", "anchor", decay_colors(look), labels)
         _layer_axis(panel, part["layer"])
         panel.set_title(f"{architecture} ({part['refits'].iloc[0]} refits)")
-        panel.legend(title="bold: all anchors, thin: one", title_fontsize=8)
+        panel.legend(title="bold: all anchors, thin: one")
     axes[0][0].set_ylabel("layer stability $S_l$ (cosine)")
     return figure
 
@@ -118,7 +122,9 @@ def stability_ablation(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
             _lines(panel, part, measure, "refit", colors, labels)
             _layer_axis(panel, part["layer"])
         axes[0][column].set_title(f"{architecture} ({refits} refits)")
-        axes[0][column].legend(title="bold: mean, thin: one refit", title_fontsize=8)
+    handles, names = axes[0][0].get_legend_handles_labels()
+    title = "bold: mean over refits, thin: one refit"
+    figure.legend(handles, names, title=title, loc="outside upper center", ncols=len(names))
     axes[0][0].set_ylabel("correlation over heads of\nstability and $\\Delta$ loss (Pearson)")
     axes[1][0].set_ylabel("mean $\\Delta$ loss of\nablating a head (nats)")
     return figure
@@ -132,7 +138,9 @@ def head_map(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
         title: the condition and its anchor.
         look: the `figures` section of the config.
     """
-    grid = table.pivot(index="layer", columns="head", values="stability").sort_index(ascending=False)
+    grid = table.pivot(index="layer", columns="head", values="stability").sort_index(
+        ascending=False
+    )
     figure = Figure(figsize=(max(PANEL, 0.42 * grid.shape[1] + 1.2), 0.36 * grid.shape[0] + 1.3))
     axes = figure.subplots()
     sns.heatmap(

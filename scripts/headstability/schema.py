@@ -9,8 +9,19 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
+# Snakemake takes braces in the path of an input for wildcards.
+FILE_PATTERN = r"^[^{}]+$"
+PROMPTS_PATTERN = r"^[^{}]*\.(txt|json)$"
+# Every pattern in words, for messages.
+PATTERNS = {
+    NAME_PATTERN: "may hold only letters, digits, _ and -",
+    FILE_PATTERN: "may not be empty or hold { or }",
+    PROMPTS_PATTERN: "must end in .txt or .json and may not hold { or }",
+}
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+# File systems allow 255 bytes; a name is followed by endings.
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
+File = Annotated[str, Field(pattern=FILE_PATTERN)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 PositiveInt = Annotated[int, Field(ge=1)]
 
@@ -18,7 +29,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A mapping of the config: no unknown keys, no silent conversion of types."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Architecture(Section):
@@ -100,7 +111,7 @@ class TextCorpus(Section):
     """The user's own UTF-8 text files."""
 
     type: Literal["text"]
-    paths: list[Annotated[str, Field(min_length=1)]] = Field(
+    paths: list[File] = Field(
         min_length=1, description="UTF-8 text files, relative to the repository"
     )
     documents: Literal["file", "paragraph"] = Field(
@@ -123,7 +134,7 @@ class FileTokenizer(Section):
     """A saved tokenizer of the Hugging Face tokenizers library."""
 
     type: Literal["file"]
-    path: str = Field(min_length=1, description="a tokenizer.json")
+    path: File = Field(description="a tokenizer.json")
     bos: str = Field("<|endoftext|>", min_length=1, description="its beginning token")
 
 
@@ -141,7 +152,7 @@ class FilePrompts(Section):
 
     type: Literal["file"]
     path: str = Field(
-        pattern=r".*\.(txt|json)$", description="one prompt a line (.txt), or a list (.json)"
+        pattern=PROMPTS_PATTERN, description="one prompt a line (.txt), or a list (.json)"
     )
 
 
@@ -161,8 +172,12 @@ class Ablation(Section):
 class Figures(Section):
     """How figures look; nothing here changes a number."""
 
-    palette: str = Field("colorblind", description="a seaborn palette, one colour a weight decay")
-    colormap: str = Field("viridis", description="a matplotlib colormap for heat maps")
+    palette: str = Field(
+        "colorblind", min_length=1, description="a seaborn palette, one colour a weight decay"
+    )
+    colormap: str = Field(
+        "viridis", min_length=1, description="a matplotlib colormap for heat maps"
+    )
     dpi: int = Field(200, ge=50, le=1200, description="resolution of PNGs, dots per inch")
 
 

@@ -8,7 +8,6 @@ import difflib
 import itertools
 import os
 import re
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,9 +143,9 @@ class Study:
     def _user_files(self) -> dict[str, str]:
         """The files the config names, with the key that names each."""
         named = {path: f"corpus.paths[{i + 1}]" for i, path in enumerate(self.corpus_files())}
-        named |= {path: "tokenizer.path" for path in self.tokenizer_files()}
+        named |= dict.fromkeys(self.tokenizer_files(), "tokenizer.path")
         for name in self.config.prompts:
-            named |= {p: f"prompts.{name}.path" for p in self.prompt_files({"prompts": name})}
+            named |= dict.fromkeys(self.prompt_files({"prompts": name}), f"prompts.{name}.path")
         return named
 
     def check_files(self) -> None:
@@ -202,16 +201,23 @@ class Study:
     @property
     def unknown_output_pattern(self) -> str:
         """A pattern of figures and tables that no rule makes, and of other studies' outputs."""
-        names = "|".join(name.format(architecture=".+", weight_decay=".+") for name in KNOWN)
-        made = rf"(?!(?:{names})\.(?:pdf|png|csv)$)"
-        own = rf"{self.name}/(?:figures|tables)/{made}.+"
-        return f"{{unknown,{RESULTS}/(?:{own}|(?!{self.name}/).+)}}"
+        made = [rf"figures/(?!(?:{_any_of(FIGURES.values())})\.(?:pdf|png)$).+"]
+        made += [rf"tables/(?!(?:{_any_of(KNOWN)})\.csv$).+"]
+        # A study may read another's file, say its tokenizer: that is an input, not a mistake.
+        others = rf"(?!{self.name}/|(?:{self._own_files(f'{RESULTS}/')})$).+"
+        return f"{{unknown,{RESULTS}/(?:{self.name}/(?:{'|'.join(made)})|{others})}}"
 
     @property
     def unknown_target_pattern(self) -> str:
         """A pattern of short names that are no targets (and no files of the user's)."""
-        own_files = "|".join(re.escape(path) for path in [*self._user_files(), "_"])
-        return f"{{unknown,(?!(?:{own_files})$)[A-Za-z_]+}}"
+        return f"{{unknown,(?!(?:{self._own_files()})$)[A-Za-z0-9_-]+}}"
+
+    def _own_files(self, prefix: str = "") -> str:
+        """A pattern of the user's files under a prefix, without it; of no file if there is none."""
+        paths = [
+            path.removeprefix(prefix) for path in self._user_files() if path.startswith(prefix)
+        ]
+        return "|".join(re.escape(path) for path in [*paths, "//"])
 
     def unknown_output(self, path: str) -> UserError:
         """The message for a file or short name that no rule makes."""
@@ -245,7 +251,10 @@ class Study:
 
     def tokenizer_spec(self) -> dict[str, Any]:
         """For the job that makes or reads the tokenizer."""
-        return self.config.tokenizer.model_dump()
+        spec = self.config.tokenizer.model_dump()
+        if spec["type"] == "file":
+            spec["bytes"] = _size(spec["path"])
+        return spec
 
     def tokens_spec(self) -> dict[str, Any]:
         """For the job that tokenises the corpus."""
@@ -256,12 +265,8 @@ class Study:
         spec = self.config.prompts[prompts].model_dump()
         if spec["type"] == "file":
             spec["bytes"] = _size(spec["path"])
-        return {
-            **spec,
-            **self.tokens_spec(),
-            "name": prompts,
-            "context": self.config.training.context,
-        }
+            spec["context"] = self.config.training.context
+        return {**spec, **self.tokens_spec(), "name": prompts}
 
     def train_spec(self, architecture: str, weight_decay: str, refit: str) -> dict[str, Any]:
         """For the job that trains one cell."""
@@ -321,6 +326,10 @@ def _refits(configured: int | list[int] | CrossedRefits) -> list[Refit]:
         return [Refit(f"init{init}-data{data}", init, data) for init, data in pairs]
     seeds = range(1, configured + 1) if isinstance(configured, int) else configured
     return [Refit(f"seed{seed}", seed, seed) for seed in seeds]
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return "|".join(name.format(architecture=".+", weight_decay=".+") for name in names)
 
 
 def _size(path: str) -> int | None:

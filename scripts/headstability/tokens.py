@@ -92,9 +92,10 @@ def write_tokens(
             with open(part, "wb") as handle:
                 for batch in _batches(splits[split], 64):
                     for ids in encode(tokenizer, batch):
-                        ids = ids if documents == 0 else [bos_id, *ids]
-                        np.asarray(ids, dtype=kind).tofile(handle)
-                        written += len(ids)
+                        separated = ids if documents == 0 else [bos_id, *ids]
+                        # Not tofile: its error on a full disk does not say that it is full.
+                        handle.write(np.asarray(separated, dtype=kind).tobytes())
+                        written += len(separated)
                         documents += 1
             if written == 0:
                 raise UserError(f"the {split} split of the corpus holds no tokens: give more text")
@@ -218,7 +219,8 @@ def prompts_from_file(path: str | Path, tokenizer: Tokenizer, context: int) -> l
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        texts = json.loads(text) if str(path).endswith(".json") else text.splitlines()
+        # Not splitlines, which also splits at form feeds and Unicode's separators.
+        texts = json.loads(text) if str(path).endswith(".json") else text.split("\n")
     except (OSError, ValueError) as error:
         raise UserError(f"prompts file {path} cannot be read: {error}") from error
     if not isinstance(texts, list) or not all(isinstance(item, str) for item in texts):
@@ -227,6 +229,9 @@ def prompts_from_file(path: str | Path, tokenizer: Tokenizer, context: int) -> l
         texts = [item for item in texts if item.strip()]
     if not texts:
         raise UserError(f"prompts file {path} holds no prompts")
+    for number, item in enumerate(texts, start=1):
+        if not item.isascii() and any("\ud800" <= character <= "\udfff" for character in item):
+            raise UserError(f"prompts file {path}: prompt {number} holds half a surrogate pair")
     ids = encode(tokenizer, texts)
     for number, item in enumerate(ids, start=1):
         if not item:

@@ -1,0 +1,110 @@
+"""Locks that a killed process gives up by dying, and noticing that Snakemake itself was killed."""
+
+import fcntl
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from .errors import UserError
+
+RUN_MARK = Path(".snakemake", "headstability.running")
+
+
+def mark_running() -> None:
+    """Hold a shared lock for as long as this process lives: a run is going on in this folder."""
+    with suppress(OSError):  # a file system without locks, or one we may not write to
+        RUN_MARK.parent.mkdir(exist_ok=True)
+        handle = os.open(RUN_MARK, os.O_CREAT | os.O_RDWR, 0o666)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def is_running() -> bool:
+    """Whether a process that called `mark_running` in this folder is alive (True if unknown)."""
+    if not RUN_MARK.exists():
+        return False
+    try:
+        handle = os.open(RUN_MARK, os.O_RDWR)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(handle)
+    except OSError:
+        return True
+    return False
+
+
+class ExclusiveLock:
+    """A lock file of which only one living process can hold the lock."""
+
+    def __init__(self, path: Path, what: str, patience: float = 30.0) -> None:
+        """Take the lock, waiting for a process that is about to end.
+
+        Args:
+            path: the lock file.
+            what: what is locked, for the message.
+            patience: seconds to wait.
+
+        Raises:
+            UserError: another process still holds the lock.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + patience
+        while True:
+            self.handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+            try:
+                fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(self.handle)
+                if time.monotonic() > deadline:
+                    raise UserError(
+                        f"{what}: another process is at work on it, perhaps left by a killed run. "
+                        f"Wait for it or end it (fuser {path} names it), then run the same "
+                        "command again"
+                    ) from None
+                time.sleep(0.2)
+                continue
+            except OSError:  # a file system without locks: go on without
+                return
+            # The former holder may have removed the file it had locked: then lock the new one.
+            if path.exists() and os.path.samestat(os.fstat(self.handle), path.stat()):
+                return
+            os.close(self.handle)
+
+    def release(self) -> None:
+        """Give the lock up; a process that dies does so too."""
+        os.close(self.handle)
+
+
+def end_with_snakemake(interval: float = 1.0) -> None:
+    """Send SIGTERM to this process once the Snakemake that started it is gone.
+
+    Snakemake killed by SIGKILL leaves its jobs behind; they would work on for hours unseen, beside
+    the jobs that the next run starts.
+    """
+    started_by = next(
+        (p for p in psutil.Process().parents() if any("snakemake" in word for word in _words(p))),
+        None,
+    )
+    if started_by is None:
+        return
+
+    def watch() -> None:
+        with suppress(psutil.NoSuchProcess):
+            while started_by.is_running() and started_by.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(interval)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """The program and script of a process, without paths of other arguments."""
+    try:
+        return [Path(word).name for word in process.cmdline()[:3]]
+    except psutil.Error:
+        return []

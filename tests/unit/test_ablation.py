@@ -1,0 +1,84 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from test_model import SHAPES, oracle_of, random_model
+
+from headstability import ablation
+from headstability.ablation import ablate_heads
+
+BOS = 3
+
+
+def random_prompts(vocabulary, lengths, seed=0):
+    rng = np.random.default_rng(seed)
+    prompts = [[BOS, *rng.integers(0, vocabulary, length - 1).tolist()] for length in lengths]
+    prompts[0][2] = BOS  # a beginning token inside a text is not predicted
+    return prompts
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_agrees_with_naive_loops(shape, monkeypatch):
+    monkeypatch.setattr(ablation, "PROMPTS_PER_BATCH", 2)
+    model = random_model(shape)
+    prompts = random_prompts(shape.vocabulary, [9, 4, 12, 2, 7])
+    oracle = oracle_of(model)
+    total, count = oracle.nll(prompts, BOS)
+    result = ablate_heads(copy.deepcopy(model), prompts, BOS)
+    assert result.tokens == count
+    assert result.total == pytest.approx(total, abs=1e-9)
+    for layer in range(shape.layers):
+        for head in range(shape.heads):
+            expected, _ = oracle.nll(prompts, BOS, ablate=(layer, head))
+            assert result.ablated[layer, head] == pytest.approx(expected, abs=1e-9)
+
+
+def test_float32_is_close_to_float64():
+    model = random_model(SHAPES[0])
+    prompts = random_prompts(50, [20, 18, 24])
+    exact = ablate_heads(copy.deepcopy(model), prompts, BOS)
+    single = ablate_heads(copy.deepcopy(model).float(), prompts, BOS)
+    perplexity = np.exp(exact.total / exact.tokens)
+    found = np.exp(single.ablated / single.tokens)
+    assert np.abs(found - np.exp(exact.ablated / exact.tokens)).max() < 1e-5 * perplexity
+
+
+def test_a_head_that_writes_nothing_costs_nothing():
+    model = random_model(SHAPES[0])
+    width = SHAPES[0].d_head
+    model.blocks[1].attention.out.weight[:, 2 * width : 3 * width] = 0
+    prompts = random_prompts(50, [10, 6])
+    result = ablate_heads(model, prompts, BOS)
+    assert result.ablated[1, 2] == pytest.approx(result.total, abs=1e-9)
+    assert abs(result.ablated[1, 1] - result.total) > 1e-6
+
+
+def test_a_constant_head_costs_nothing():
+    """A head whose values are all bias adds a constant, which ablation leaves in place."""
+    model = random_model(SHAPES[1])
+    shape = SHAPES[1]
+    first = 2 * shape.d_model
+    model.blocks[0].attention.qkv.weight[first : first + shape.d_head] = 0
+    result = ablate_heads(model, random_prompts(50, [10, 6]), BOS)
+    assert result.ablated[0, 0] == pytest.approx(result.total, abs=1e-9)
+
+
+def test_batching_and_order_of_prompts_do_not_matter(monkeypatch):
+    model = random_model(SHAPES[0])
+    prompts = random_prompts(50, [5, 17, 9, 11, 3, 24])
+    whole = ablate_heads(copy.deepcopy(model), prompts, BOS)
+    monkeypatch.setattr(ablation, "PROMPTS_PER_BATCH", 1)
+    monkeypatch.setattr(ablation, "HEADS_PER_BATCH", 3)
+    single = ablate_heads(copy.deepcopy(model), prompts[::-1], BOS)
+    assert np.allclose(whole.ablated, single.ablated, atol=1e-9)
+    assert whole.total == pytest.approx(single.total, abs=1e-9)
+
+
+def test_progress_reaches_the_end():
+    seen = []
+    model = random_model(SHAPES[2])
+    ablate_heads(model, random_prompts(50, [5] * 20), BOS, seen.append)
+    assert seen[-1] == 20
+    assert seen == sorted(seen)
+    assert torch.is_tensor(model.embed.weight)

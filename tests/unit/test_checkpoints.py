@@ -1,0 +1,88 @@
+import pytest
+import torch
+from test_model import SHAPES, random_model
+
+from headstability.checkpoints import (
+    read_model,
+    read_tensors,
+    weights_sha256,
+    write_tensors,
+    write_weights,
+)
+from headstability.errors import UserError
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "step5.safetensors"
+    write_weights(path, random_model(SHAPES[0], dtype=torch.float32), {"cell": "a", "step": 5})
+    return path
+
+
+def test_round_trip(path):
+    model, header = read_model(path)
+    assert header["step"] == 5
+    assert header["shape"]["layers"] == SHAPES[0].layers
+    original = random_model(SHAPES[0], dtype=torch.float32)
+    assert header["sha256"] == weights_sha256(original.state_dict())
+    tokens = torch.tensor([[1, 2, 3]])
+    assert torch.equal(model(tokens), original(tokens))
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_same_bytes_twice(path, tmp_path):
+    again = tmp_path / "again.safetensors"
+    write_weights(again, random_model(SHAPES[0], dtype=torch.float32), {"step": 5, "cell": "a"})
+    assert path.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+def test_truncated(path, share):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(UserError, match=r"step5\.safetensors is damaged") as error:
+        read_model(path)
+    assert "set aside as step5.safetensors.damaged" in str(error.value)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+def test_flipped_bit(path, place):
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * place)] ^= 4
+    path.write_bytes(bytes(data))
+    with pytest.raises(UserError, match="is damaged"):
+        read_model(path)
+
+
+def test_foreign_files(tmp_path):
+    with pytest.raises(UserError, match="is missing"):
+        read_tensors(tmp_path / "none.safetensors")
+    pickle = tmp_path / "weights.safetensors"
+    torch.save({"a": torch.ones(2)}, pickle)
+    with pytest.raises(UserError, match="is damaged"):
+        read_tensors(pickle)
+
+
+def test_hash_sees_names_types_shapes_and_values():
+    base = {"a": torch.arange(4.0), "b": torch.ones(2)}
+    variants = [
+        {"a": torch.arange(4.0), "c": torch.ones(2)},
+        {"a": torch.arange(4.0).double(), "b": torch.ones(2)},
+        {"a": torch.arange(4.0).reshape(2, 2), "b": torch.ones(2)},
+        {"a": -torch.arange(4.0), "b": torch.ones(2)},
+    ]
+    hashes = {weights_sha256(item) for item in [base, *variants]}
+    assert len(hashes) == 5
+    reordered = {"b": torch.ones(2), "a": torch.arange(4.0)}
+    assert weights_sha256(reordered) == weights_sha256(base)
+
+
+def test_scalars_and_empty_tensors(tmp_path):
+    tensors = {"scalar": torch.tensor(3.0), "empty": torch.empty(0, 6, dtype=torch.float64)}
+    path = tmp_path / "odd.safetensors"
+    write_tensors(path, tensors, {})
+    read, _ = read_tensors(path)
+    assert read["scalar"] == 3
+    assert read["empty"].shape == (0, 6)

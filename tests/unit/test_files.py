@@ -1,0 +1,306 @@
+"""Files are complete or absent, whatever happens while they are written."""
+
+import json
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from headstability import files
+from headstability.errors import UserError
+
+SCRIPTS = Path(files.__file__).resolve().parents[1]
+
+
+def start(program, *arguments, **options):
+    """Run Python code that may use headstability.files in a process of its own."""
+    prelude = "import os, sys, time\nfrom headstability import files\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", prelude + program, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+# Writes half a file, says so, and waits for a line before it writes the rest.
+SLOW_WRITER = """
+with files.atomic_path(sys.argv[1]) as part:
+    with open(part, "wb") as handle:
+        handle.write(b"a" * 1000)
+        handle.flush()
+        print("half", flush=True)
+        sys.stdin.readline()
+        handle.write(b"a" * 1000)
+"""
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """A function that starts a slow writer of a path; whatever is left of them is killed."""
+    started = []
+
+    def begin(path):
+        process = start(SLOW_WRITER, path, stdin=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout.readline() == "half\n"
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def names(folder):
+    return sorted(item.name for item in folder.iterdir())
+
+
+def test_a_block_that_succeeds_writes_the_file(tmp_path):
+    path = tmp_path / "a" / "b" / "x.bin"
+    with files.atomic_path(path) as part:
+        part.write_bytes(b"new")
+        assert part.parent == path.parent
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+    assert names(path.parent) == ["x.bin"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_block_that_fails_leaves_what_was_there(tmp_path, error):
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"old")
+
+    def write():
+        with files.atomic_path(path) as part:
+            part.write_bytes(b"ne")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["x.bin"]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path, slow):
+    path = tmp_path / "x.bin"
+    other = tmp_path / ".y.bin.host-1.part"
+    other.write_bytes(b"another file's")
+    process = slow(path)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    left = [name for name in names(tmp_path) if name != other.name]
+    assert len(left) == 1
+    assert left[0].startswith(".x.bin.")
+    files.write_bytes(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    assert names(tmp_path) == sorted(["x.bin", other.name])
+
+
+def test_a_live_writer_keeps_its_file_beside_another(tmp_path, slow):
+    path = tmp_path / "x.bin"
+    first, second = slow(path), slow(path)
+    assert len(names(tmp_path)) == 2
+    files.write_bytes(path, b"third")
+    assert path.read_bytes() == b"third"
+    assert len(names(tmp_path)) == 3
+    for process in (first, second):
+        _, errors = process.communicate("go on\n", timeout=20)
+        assert (process.returncode, errors) == (0, "")
+        assert path.read_bytes() == b"a" * 2000
+    assert names(tmp_path) == ["x.bin"]
+
+
+def test_concurrent_writers_never_mix(tmp_path):
+    path = tmp_path / "x.bin"
+    program = (
+        "for _ in range(30):\n    files.write_bytes(sys.argv[1], sys.argv[2].encode() * 50_000)\n"
+    )
+    writers = [start(program, path, letter) for letter in "abc"]
+    seen = set()
+    while any(process.poll() is None for process in writers):
+        if path.exists():
+            content = path.read_bytes()
+            assert len(content) == 50_000
+            seen.add(content[:1])
+            assert content == content[:1] * 50_000
+        time.sleep(0.001)
+    assert [process.communicate()[1] for process in writers] == ["", "", ""]
+    assert [process.returncode for process in writers] == [0, 0, 0]
+    assert seen
+    assert names(tmp_path) == ["x.bin"]
+
+
+# Every way of writing that this project's library modules use on a path of their own.
+WAYS = {
+    "bytes": "files.write_bytes(path, b'x' * 200_000)",
+    "json": "files.write_json(path, ['x' * 200_000])",
+    "csv": ("import pandas as pd\n    files.write_csv(path, pd.DataFrame({'a': range(50_000)}))"),
+    "tokens": (
+        "from headstability import tokens as t\n"
+        "    texts = ['some words and more of them ' * 5000]\n"
+        "    tokenizer = t.train_tokenizer(texts[:1], 257)\n"
+        "    own = os.path.join(os.path.dirname(path), 'tokenizer')\n"
+        "    open(own, 'w').close()\n"
+        "    paths = {'train': path, 'held_out': path, 'manifest': path, 'tokenizer': own}\n"
+        "    t.write_tokens(tokenizer, None, {'train': texts, 'held_out': texts}, paths)"
+    ),
+}
+FULL = """
+from headstability.errors import UserError
+path = sys.argv[1]
+try:
+    {way}
+except UserError as error:
+    print(error)
+else:
+    print("written")
+"""
+
+
+def check_full(process, path, reason):
+    printed, errors = process.communicate(timeout=60)
+    assert errors == ""
+    assert printed.startswith(f"cannot write {path}: {reason}.\n"), printed
+    assert "Free some space" in printed
+    assert "run the same command again" in printed
+    assert set(names(path.parent)) <= {"tokenizer"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_larger_than_allowed(tmp_path, way):
+    path = tmp_path / "x.bin"
+    limited = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))}
+    process = start(FULL.format(way=WAYS[way]), path, **limited)
+    check_full(process, path, "File too large")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a file system of 128 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", None) or error
+        pytest.skip(f"mounting a small tmpfs does not work here: {str(reason).strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_full_disk(small_disk, way):
+    path = small_disk / "x.bin"
+    check_full(start(FULL.format(way=WAYS[way]), path), path, "No space left on device")
+
+
+def test_a_full_disk_keeps_the_file_that_was_there(small_disk):
+    path = small_disk / "x.bin"
+    files.write_bytes(path, b"old" * 1000)
+    with pytest.raises(UserError, match="No space left on device"):
+        files.write_bytes(path, b"x" * 200_000)
+    assert path.read_bytes() == b"old" * 1000
+    assert names(small_disk) == ["x.bin"]
+
+
+@pytest.mark.parametrize("inside", ["x.bin", "b/x.bin"])
+def test_a_folder_that_is_a_file(tmp_path, inside):
+    folder = tmp_path / "results"
+    folder.write_text("a file")
+    path = folder / inside
+    with pytest.raises(UserError) as caught:
+        files.write_bytes(path, b"x")
+    assert str(caught.value).startswith(f"cannot write {path}: ")
+    assert "Make its folder a directory" in str(caught.value)
+    assert folder.read_text() == "a file"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_permissions_follow_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        with files.atomic_path(tmp_path / "x.bin") as part:
+            part.write_bytes(b"x")
+            part.chmod(0o600)  # as writers do that make their file anew
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x.bin").stat().st_mode) == mode
+
+
+# --- formats ------------------------------------------------------------------------------
+
+
+def test_csv_floats_and_missing_values(tmp_path):
+    table = pd.DataFrame(
+        {
+            "name": ["a", "b,c", None],
+            "value": [1 / 3, np.nan, 1e-12],
+            "count": [1, 2, 3],
+            "single": np.array([0.1, 2.0, np.nan], dtype=np.float32),
+        }
+    )
+    path = tmp_path / "x.csv"
+    files.write_csv(path, table)
+    assert path.read_bytes().decode() == (
+        'name,value,count,single\na,0.3333333333,1,0.1000000015\n"b,c",,2,2\n,1e-12,3,\n'
+    )
+
+
+def test_json_comes_back_and_is_always_the_same_text(tmp_path):
+    value = {"b": [1, 2.5, None], "a": {"Grüße": "🙂\u2028"}}
+    files.write_json(tmp_path / "x.json", value)
+    files.write_json(tmp_path / "y.json", dict(reversed(value.items())))
+    assert files.read_json(tmp_path / "x.json") == value
+    assert (tmp_path / "x.json").read_bytes() == (tmp_path / "y.json").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b'{"a": [1, 2', b"", b'{"a": "\xff"}', b"\0" * 20])
+def test_json_that_is_not_whole_is_set_aside(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"x.json is damaged: not valid JSON") as caught:
+        files.read_json(path)
+    assert "set aside as x.json.damaged" in str(caught.value)
+    assert "run the same command again" in str(caught.value)
+    assert names(tmp_path) == ["x.json.damaged"]
+    assert (tmp_path / "x.json.damaged").read_bytes() == content
+
+
+def test_a_damaged_file_that_cannot_be_set_aside(tmp_path):
+    message = str(files.damaged(tmp_path / "gone.bin", "it is short"))
+    assert message.startswith(f"{tmp_path / 'gone.bin'} is damaged: it is short.\n")
+    assert "could not be set aside" in message
+    assert "delete it and run the same command again" in message
+
+
+def test_the_last_damaged_file_is_kept(tmp_path):
+    for content in (b"first", b"second"):
+        (tmp_path / "x.bin").write_bytes(content)
+        files.damaged(tmp_path / "x.bin", "wrong")
+    assert (tmp_path / "x.bin.damaged").read_bytes() == b"second"
+
+
+def test_sha256_of_a_file(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert files.sha256_file(tmp_path / "x") == expected
+
+
+def test_written_json_is_json(tmp_path):
+    files.write_json(tmp_path / "x.json", [1])
+    text = (tmp_path / "x.json").read_text()
+    assert json.loads(text) == [1]
+    assert text.endswith("\n")

@@ -1,0 +1,99 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from headstability import plotting, tables
+
+LOOK = {"palette": "colorblind", "colormap": "viridis", "dpi": 60, "weight_decays": ["0", "0.1"]}
+
+
+@pytest.fixture
+def stability():
+    rng = np.random.default_rng(0)
+    rows = [
+        ("deep", w, r, layer, h, rng.random())
+        for w in ("0", "0.1")
+        for r in ("seed1", "seed2", "seed3")
+        for layer in (1, 2, 3)
+        for h in (1, 2, 3)
+    ]
+    columns = ["architecture", "weight_decay", "anchor", "layer", "head", "stability"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.fixture
+def figures(stability):
+    rng = np.random.default_rng(1)
+    plotting.set_style()
+    refits = stability[["architecture", "weight_decay", "anchor"]].drop_duplicates()
+    refits = refits.rename(columns={"anchor": "refit"}).assign(held_out_loss=3.25)
+    ablations = stability.rename(columns={"anchor": "refit"}).drop(columns="stability")
+    ablations["delta_loss"] = rng.normal(size=len(ablations))
+    layers = tables.layer_stability_table(stability, refits)
+    correlations = tables.stability_ablation_table(tables.heads_table(stability, ablations))
+    anchor = tables.head_map_table(stability[stability["weight_decay"] == "0"], "seed2")
+    pairs = pd.DataFrame(
+        [(a, b, layer, rng.random()) for a in "xyz" for b in "xyz" if a != b for layer in (1, 2)],
+        columns=["refit_a", "refit_b", "layer", "stability"],
+    )
+    return {
+        "layer_stability": (plotting.layer_stability(layers, LOOK), layers),
+        "stability_ablation": (plotting.stability_ablation(correlations, LOOK), correlations),
+        "head_map": (plotting.head_map(anchor, "deep, weight decay 0", LOOK), anchor),
+        "pairwise": (plotting.pairwise(pairs, "deep, weight decay 0", LOOK), pairs),
+    }
+
+
+@pytest.mark.parametrize("name", ["layer_stability", "stability_ablation"])
+def test_every_line_is_in_the_table(figures, name):
+    figure, table = figures[name]
+    numbers = set(table.select_dtypes("number").to_numpy().ravel().tolist())
+    drawn = 0
+    for axes in figure.axes:
+        for line in axes.get_lines():
+            if len(line.get_xdata()) == 3:
+                assert set(np.asarray(line.get_ydata()).tolist()) <= numbers
+                drawn += 1
+        assert axes.get_xlabel() == "layer"
+    assert drawn == 8 * (len(figure.axes))
+    assert all(unit in figure.axes[0].get_ylabel() for unit in ["stability"])
+
+
+def test_legend_names_decay_and_held_out_loss(figures):
+    texts = [t.get_text() for t in figures["layer_stability"][0].axes[0].get_legend().get_texts()]
+    assert texts == ["wd 0, held-out loss 3.250 nats", "wd 0.1, held-out loss 3.250 nats"]
+
+
+def test_head_map_shows_the_table(figures):
+    figure, table = figures["head_map"]
+    values = figure.axes[0].collections[0].get_array().reshape(3, 3)
+    expected = table.pivot(index="layer", columns="head", values="stability").to_numpy()[::-1]
+    assert np.array_equal(values, expected)
+    assert figure.axes[1].get_ylabel() == "head stability $S$ (cosine)"
+
+
+def test_pairwise_has_a_panel_a_layer_on_one_scale(figures):
+    figure, table = figures["pairwise"]
+    meshes = [axes.collections[0] for axes in figure.axes[:2]]
+    assert {mesh.get_clim() for mesh in meshes} == {
+        (table["stability"].min(), table["stability"].max())
+    }
+    assert np.ma.count_masked(meshes[0].get_array()) == 3, "the diagonal is empty"
+
+
+@pytest.mark.parametrize("name", ["layer_stability", "stability_ablation", "head_map", "pairwise"])
+def test_same_bytes_twice(figures, tmp_path, name):
+    figure, _ = figures[name]
+    for place in ("a", "b"):
+        files = {kind: tmp_path / place / f"figure.{kind}" for kind in ("pdf", "png")}
+        plotting.save_figure(figure, files, LOOK["dpi"])
+    for kind in ("pdf", "png"):
+        first = (tmp_path / "a" / f"figure.{kind}").read_bytes()
+        assert first == (tmp_path / "b" / f"figure.{kind}").read_bytes()
+        assert len(first) > 1000
+
+
+def test_colours_follow_the_weight_decay():
+    colors = plotting.decay_colors(LOOK)
+    assert list(colors) == ["0", "0.1"]
+    assert len(set(colors.values())) == 2

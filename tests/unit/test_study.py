@@ -1,0 +1,399 @@
+"""The grid of a study, the paths of its files, and what every job knows of the config."""
+
+import copy
+import json
+import re
+
+import pytest
+from snakemake.io import regex_from_filepattern
+
+from headstability.errors import UserError
+from headstability.paths import fill, format_weight_decay
+from headstability.study import FIGURES, Study
+
+
+def config(**edits):
+    """A config with every kind of section; `a__b` edits key b of section a."""
+    raw = {
+        "study": "demo",
+        "architectures": {
+            "small": {"layers": 2, "heads": 4, "d_model": 16},
+            "large": {"layers": 4, "heads": 4, "d_model": 32, "mlp": False},
+        },
+        "refits": [3, 1, 2],
+        "weight_decays": [0.1, 0],
+        "training": {"steps": 40, "batch": 8, "context": 64, "checkpoint_steps": [20, 0]},
+        "corpus": {"type": "text", "paths": ["a.txt", "b.txt"]},
+        "tokenizer": {"type": "bpe", "vocabulary": 300},
+        "prompts": {
+            "passages": {"type": "held_out", "count": 6, "tokens": 20},
+            "mine": {"type": "file", "path": "mine.txt"},
+        },
+    }
+    for name, value in edits.items():
+        *sections, key = name.split("__")
+        section = raw
+        for part in sections:
+            section = section.setdefault(part, {})
+        if value is None:
+            del section[key]
+        else:
+            section[key] = copy.deepcopy(value)
+    return raw
+
+
+# --- the grid -----------------------------------------------------------------------------
+
+
+def test_conditions_and_cells_follow_the_config():
+    study = Study(config())
+    pairs = [(item["architecture"], item["weight_decay"]) for item in study.conditions()]
+    assert pairs == [("small", "0.1"), ("small", "0"), ("large", "0.1"), ("large", "0")]
+    cells = [tuple(item.values()) for item in study.cells()]
+    assert cells == [(*pair, f"seed{seed}") for pair in pairs for seed in (1, 2, 3)]
+
+
+def test_paths_of_a_cell():
+    study = Study(config())
+    filled = study.per_cell(study.paths.checkpoint, step=40)
+    assert len(filled) == len(set(filled)) == 12
+    assert filled[0] == "results/demo/cells/small/wd0.1/seed1/checkpoints/step40.safetensors"
+
+
+def test_count_of_refits_means_seeds_from_one():
+    assert Study(config(refits=3)).refit_names() == ["seed1", "seed2", "seed3"]
+
+
+def test_crossed_refits():
+    study = Study(config(refits={"init_seeds": [2, 1], "data_seeds": [7, 5]}))
+    assert study.refit_names() == ["init1-data5", "init1-data7", "init2-data5", "init2-data7"]
+    assert study.anchor == "init2-data7"
+    seeds = study.train_spec("small", "0", "init1-data7")
+    assert (seeds["init_seed"], seeds["data_seed"]) == (1, 7)
+
+
+def test_order_of_listing_moves_the_anchor_and_nothing_else():
+    first, second = Study(config(refits=[3, 1, 2])), Study(config(refits=[1, 2, 3]))
+    assert (first.anchor, second.anchor) == ("seed3", "seed1")
+    assert first.cells() == second.cells()
+    assert first.refits_spec() == second.refits_spec()
+    assert first.grid_spec() == second.grid_spec()
+
+
+def test_both_seeds_of_a_cell_are_its_seed():
+    seeds = Study(config()).train_spec("small", "0", "seed3")
+    assert (seeds["init_seed"], seeds["data_seed"]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (0.1, "0.1"),
+        (1e-05, "0.00001"),
+        (1.0, "1"),
+        (100, "100"),
+        (10, "10"),
+        (0.30000000000000004, "0.30000000000000004"),
+        (2.5e-300, "0." + "0" * 299 + "25"),
+    ],
+)
+def test_spelling_of_weight_decays(value, text):
+    assert format_weight_decay(value) == text
+    assert float(text) == value
+    assert fill("wd{weight_decay}", weight_decay=value) == f"wd{text}"
+    assert Study(config(weight_decays=[value, 50])).weight_decays == [text, "50"]
+
+
+def test_the_weight_decay_of_the_path_is_the_one_trained_with():
+    study = Study(config(weight_decays=[1e-05]))
+    assert study.train_spec("small", "0.00001", "seed1")["weight_decay"] == 1e-05
+
+
+@pytest.mark.parametrize(("tokens", "steps"), [(512, 1), (1023, 1), (1024, 2), (51200, 100)])
+def test_steps_from_tokens(tokens, steps):
+    raw = config(training__steps=None, training__tokens=tokens, training__checkpoint_steps=[])
+    assert Study(raw).steps == steps
+    assert Study(raw).checkpoint_steps == [steps]
+
+
+def test_checkpoint_steps_are_sorted_and_hold_the_last_step_once():
+    assert Study(config()).checkpoint_steps == [0, 20, 40]
+    assert Study(config(training__checkpoint_steps=[40, 5])).checkpoint_steps == [5, 40]
+
+
+# --- what is asked for --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wildcards", "words"),
+    [
+        ({"architecture": "smal"}, ["'smal'", "key architectures", "small, large"]),
+        ({"weight_decay": "0.10"}, ["'0.10'", "key weight_decays", "0.1, 0"]),
+        ({"refit": "seed4"}, ["'seed4'", "key refits", "seed1, seed2, seed3"]),
+        ({"step": "7"}, ["'7'", "training.checkpoint_steps", "0, 20, 40"]),
+        ({"prompts": "held_out"}, ["'held_out'", "key prompts", "passages, mine"]),
+        ({"text": "wiki"}, ["'wiki'", "prompts, or held_out", "passages, mine, held_out"]),
+        ({"refit": "x", "step": "y"}, ["'x'", "'y'", "study 'demo'"]),
+    ],
+)
+def test_requests_outside_the_study_are_told_what_is_configured(wildcards, words):
+    with pytest.raises(UserError) as caught:
+        Study(config()).require(**wildcards)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_requests_within_the_study_pass():
+    study = Study(config())
+    for cell in study.cells():
+        study.require(**cell, step="20", prompts="mine", text="held_out")
+
+
+def test_long_lists_are_cut():
+    with pytest.raises(UserError) as caught:
+        Study(config(refits=500)).require(refit="seed501")
+    assert "seed20, ..." in str(caught.value)
+    assert "seed21" not in str(caught.value)
+
+
+def outputs(study):
+    """Every output the rules make for this study, as paths."""
+    paths = study.paths
+    made = [paths.documents, paths.tokenizer, paths.tokens]
+    made += [paths.train_tokens, paths.held_out_tokens]
+    for prompts in study.config.prompts:
+        made.append(fill(paths.prompts, prompts=prompts))
+        for step in study.checkpoint_steps:
+            made += study.per_cell(paths.cache, step=step, prompts=prompts)
+            made += study.per_cell(paths.ablation, step=step, text=prompts)
+            for pattern in (paths.stability_heads, paths.stability_pairs, paths.stability_matches):
+                made += study.per_condition(pattern, step=step, prompts=prompts)
+    for step in study.checkpoint_steps:
+        made += study.per_cell(paths.checkpoint, step=step)
+    made += study.per_cell(paths.training) + study.per_cell(paths.provenance)
+    made += study.per_condition(paths.refits)
+    made += study.figure_paths()
+    made += [paths.table_of(name) for name in ("heads", "layer_stability", "stability_ablation")]
+    for name in ("head_map", "pairwise"):
+        made += study.per_condition(paths.table_of(FIGURES[name]))
+    return made
+
+
+def matches(pattern, path):
+    return re.match(regex_from_filepattern(pattern), path)
+
+
+def test_outputs_of_the_study_are_known():
+    study = Study(config())
+    made = outputs(study)
+    assert len(set(made)) == len(made) > 100
+    for path in made:
+        assert not matches(study.unknown_output_pattern, path), path
+        assert not matches(study.unknown_target_pattern, path), path
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("results/demo/figures/layer_stabilty.pdf", ["no figure", "mean layer_stability?", ".png"]),
+        ("results/demo/figures/layer_stability.svg", ["no figure 'layer_stability.svg'", ".pdf"]),
+        ("results/demo/figures/heads.pdf", ["no figure 'heads.pdf'", "layer_stability"]),
+        ("results/demo/tables/layer_stability.pdf", ["no table", "heads", ".csv"]),
+        ("results/demo/tables/head.csv", ["no table 'head.csv'", "mean heads?"]),
+        ("results/demo/figures/head_map.pdf", ["no figure", "head_map/{architecture}/wd"]),
+        ("results/other/figures/layer_stability.pdf", ["study 'demo'", "--configfile"]),
+        ("results/demo2/tables/heads.csv", ["study 'demo'", "--configfile"]),
+    ],
+)
+def test_misspelt_outputs_are_explained(path, words):
+    study = Study(config())
+    assert matches(study.unknown_output_pattern, path)["unknown"] == path
+    message = str(study.unknown_output(path))
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "guess"),
+    [
+        ("layer_stabilty", "layer_stability"),
+        ("layer-stability", "layer_stability"),
+        ("figure", "figures"),
+        ("fig3", None),
+        ("qqq", None),
+    ],
+)
+def test_misspelt_targets_are_explained(name, guess):
+    study = Study(config())
+    assert matches(study.unknown_target_pattern, name)["unknown"] == name
+    message = str(study.unknown_output(name))
+    assert message.startswith(f"there is no target {name!r}; there are figures, tables, ")
+    assert all(figure in message for figure in FIGURES)
+    assert guess is None or message.endswith(f"Did you mean {guess}?")
+
+
+def test_files_of_the_user_are_no_mistakes():
+    """A text without an ending, and another study's tokenizer, are inputs and not outputs."""
+    saved = "results/other/corpus/tokenizer.json"
+    raw = config(corpus__paths=["text", "more.txt"], tokenizer={"type": "file", "path": saved})
+    study = Study(raw)
+    assert not matches(study.unknown_target_pattern, "text")
+    assert not matches(study.unknown_output_pattern, saved)
+    assert matches(study.unknown_target_pattern, "texts")
+    assert matches(study.unknown_output_pattern, saved + "l")
+    assert matches(study.unknown_output_pattern, saved.replace(".json", "_json"))
+
+
+def test_paths_with_odd_characters_keep_the_patterns_valid():
+    study = Study(config(corpus__paths=["a (1), [b]+.txt", "results/o$|x"]))
+    assert matches(study.unknown_target_pattern, "figurs")
+    assert not matches(study.unknown_output_pattern, "results/o$|x")
+    assert matches(study.unknown_output_pattern, "results/o")
+
+
+# --- files --------------------------------------------------------------------------------
+
+
+def test_missing_files_are_named_by_their_keys(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.txt").mkdir()
+    raw = config(tokenizer={"type": "file", "path": "saved.json"})
+    with pytest.raises(UserError) as caught:
+        Study(raw).check_files()
+    lines = str(caught.value).split("\n")[1:]
+    assert [line.strip() for line in lines] == [
+        "corpus.paths[2]: b.txt is not a file",
+        "tokenizer.path: saved.json is not a file",
+        "prompts.mine.path: mine.txt is not a file",
+    ]
+
+
+def with_files(folder, **texts):
+    for name in ("a.txt", "b.txt", "mine.txt", "saved.json"):
+        (folder / name).write_text(texts.get(name.split(".", maxsplit=1)[0], "text"))
+
+
+@pytest.mark.parametrize("blocked", ["results", "results/demo"])
+def test_a_file_where_results_should_be(tmp_path, monkeypatch, blocked):
+    monkeypatch.chdir(tmp_path)
+    with_files(tmp_path)
+    Study(config()).check_files()
+    (tmp_path / blocked).parent.mkdir(exist_ok=True)
+    (tmp_path / blocked).write_text("")
+    with pytest.raises(UserError, match=f"{blocked} is not a directory: .* move it away"):
+        Study(config()).check_files()
+
+
+# --- what jobs know -----------------------------------------------------------------------
+
+
+def specs(raw):
+    """Every specification of a study, by what it is for, as the text rules compare."""
+    study = Study(raw)
+    made = {
+        "corpus": study.corpus_spec(),
+        "tokenizer": study.tokenizer_spec(),
+        "tokens": study.tokens_spec(),
+        "prompts": study.prompts_spec("passages"),
+        "mine": study.prompts_spec("mine"),
+        "train": study.train_spec("small", "0.1", "seed1"),
+        "cache": study.cache_spec(),
+        "ablation": study.ablation_spec("passages"),
+        "ablation on text": study.ablation_spec("held_out"),
+        "refits": study.refits_spec(),
+        "anchor": study.anchor_spec(),
+        "grid": study.grid_spec(),
+        "look": study.look_spec(),
+        "figure": study.figure_spec(),
+    }
+    return {name: json.dumps(spec, sort_keys=True) for name, spec in made.items()}
+
+
+ARCHITECTURES = config()["architectures"]
+WIDER = {**ARCHITECTURES["small"], "d_model": 64}
+# (edits, the specifications that change)
+EFFECTS = [
+    ({"corpus__held_out": 0.2}, "corpus"),
+    ({"corpus__seed": 1}, "corpus"),
+    ({"corpus__documents": "file"}, "corpus"),
+    ({"corpus__paths": ["b.txt", "a.txt"]}, "corpus"),
+    ({"corpus": {"type": "sotu"}}, "corpus"),
+    ({"tokenizer__vocabulary": 301}, "tokenizer"),
+    # A saved tokenizer names its beginning token to all who use it.
+    ({"tokenizer": {"type": "file", "path": "saved.json"}}, "tokenizer, tokens, prompts, mine"),
+    ({"prompts__passages__count": 7}, "prompts"),
+    ({"prompts__passages__tokens": 21}, "prompts"),
+    ({"prompts__passages__seed": 1}, "prompts"),
+    ({"prompts__mine__path": "b.txt"}, "mine"),
+    ({"prompts__third": {"type": "held_out", "tokens": 5}}, ""),
+    ({"architectures__small": WIDER}, "train"),
+    ({"architectures__small__mlp": False}, "train"),
+    ({"architectures__small__mlp": True}, ""),
+    ({"architectures__large__layers": 5}, ""),
+    ({"architectures": dict(reversed(ARCHITECTURES.items()))}, "grid"),
+    ({"architectures__third": WIDER}, "grid"),
+    ({"refits": [3, 1, 2, 4]}, "refits, grid"),
+    ({"refits": [1, 2, 3]}, "anchor"),
+    ({"weight_decays": [0, 0.1]}, "grid, figure"),
+    ({"weight_decays": [0.1, 0.0]}, ""),
+    ({"weight_decays": [0.1, 0, 1]}, "grid, figure"),
+    ({"training__steps": 41}, "train"),
+    ({"training__steps": None, "training__tokens": 40 * 8 * 64}, ""),
+    ({"training__batch": 9}, "train"),
+    ({"training__context": 65}, "train, mine, ablation on text"),
+    ({"training__learning_rate": 0.1}, "train"),
+    ({"training__learning_rate": 0.002}, ""),
+    ({"training__warmup_steps": 1}, "train"),
+    ({"training__schedule": "cosine"}, "train"),
+    ({"training__betas": [0.8, 0.9]}, "train"),
+    ({"training__clip": 1.0}, "train"),
+    ({"training__precision": "bfloat16"}, "train"),
+    ({"training__log_every": 5}, "train"),
+    ({"training__evaluate_every": 5}, "train"),
+    ({"training__held_out_rows": 5}, "train"),
+    ({"training__checkpoint_steps": [0]}, "train"),
+    ({"training__checkpoint_steps": [0, 20]}, ""),
+    ({"training__device": "cpu"}, "train, cache, ablation, ablation on text"),
+    ({"ablation__held_out_rows": 5}, "ablation on text"),
+    ({"ablation__text": "held_out"}, ""),
+    ({"stability__prompts": "mine"}, ""),
+    ({"figures__palette": "deep"}, "look, figure"),
+    ({"figures__colormap": "magma"}, "look, figure"),
+    ({"figures__dpi": 100}, "look, figure"),
+    ({"study": "renamed"}, ""),
+]
+
+
+@pytest.mark.parametrize(("edits", "changed"), EFFECTS, ids=[str(item[0])[:50] for item in EFFECTS])
+def test_a_specification_changes_with_the_keys_it_uses(tmp_path, monkeypatch, edits, changed):
+    monkeypatch.chdir(tmp_path)
+    with_files(tmp_path)
+    (tmp_path / "b.txt").write_text("longer text")
+    before, after = specs(config()), specs(config(**edits))
+    assert {name for name in before if before[name] != after[name]} == set(
+        filter(None, changed.split(", "))
+    )
+
+
+@pytest.mark.parametrize(
+    ("grown", "changed"), [("a", {"corpus"}), ("mine", {"mine"}), ("saved", {"tokenizer"})]
+)
+def test_a_file_that_changed_its_size_changes_the_specification(
+    tmp_path, monkeypatch, grown, changed
+):
+    monkeypatch.chdir(tmp_path)
+    raw = config(tokenizer={"type": "file", "path": "saved.json"})
+    with_files(tmp_path)
+    before = specs(raw)
+    with_files(tmp_path, **{grown: "other text"})
+    after = specs(raw)
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_training_knows_its_shape_and_every_setting():
+    spec = Study(config()).train_spec("large", "0.1", "seed2")
+    assert spec["shape"] == {"layers": 4, "heads": 4, "d_model": 32, "mlp": False, "context": 64}
+    assert spec["training"]["steps"] == 40
+    assert spec["checkpoint_steps"] == [0, 20, 40]
+    assert spec["weight_decay"] == 0.1

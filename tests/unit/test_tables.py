@@ -1,0 +1,128 @@
+import numpy as np
+import oracles
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstability import statistics, tables
+from headstability.errors import UserError
+
+numbers = st.lists(
+    st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=20
+).filter(lambda v: len({a for a, _ in v}) > 1 and len({b for _, b in v}) > 1)
+
+
+@given(numbers)
+def test_correlations_agree_with_their_definitions(values):
+    x, y = np.array(values, dtype=float).T
+    assert statistics.pearson(x, y) == pytest.approx(oracles.pearson(x, y), abs=1e-9)
+    assert statistics.kendall_tau_b(x, y) == pytest.approx(oracles.kendall_tau_b(x, y), abs=1e-9)
+
+
+@pytest.mark.parametrize("measure", [statistics.pearson, statistics.kendall_tau_b])
+def test_correlations_that_do_not_exist(measure):
+    assert np.isnan(measure(np.ones(4), np.arange(4.0)))
+    assert np.isnan(measure(np.arange(2.0), np.arange(2.0)))
+
+
+def test_ablation_table():
+    ablated = np.array([[110.0, 100.0], [90.0, 130.0]])
+    table = tables.ablation_table(100.0, ablated, 50)
+    row = table[(table["layer"] == 2) & (table["head"] == 2)].iloc[0]
+    assert row["perplexity"] == pytest.approx(np.exp(2))
+    assert row["ablated_perplexity"] == pytest.approx(np.exp(2.6))
+    assert row["delta_perplexity"] == pytest.approx(np.exp(2.6) - np.exp(2))
+    assert row["relative_delta_perplexity"] == pytest.approx(np.exp(0.6) - 1)
+    assert row["delta_loss"] == pytest.approx(0.6)
+    assert np.allclose(
+        table["delta_loss"], np.log(table["ablated_perplexity"] / table["perplexity"])
+    )
+    assert table[["layer", "head"]].to_numpy().tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]
+    assert (table["predicted_tokens"] == 50).all()
+
+
+@pytest.fixture
+def stability():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"architecture": a, "weight_decay": w, "anchor": r, "layer": layer, "head": h}
+        for a, w in (("deep", "0"), ("deep", "0.1"))
+        for r in ("seed1", "seed2", "seed3")
+        for layer in (1, 2)
+        for h in (1, 2, 3)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(stability=rng.random(len(table)))
+
+
+@pytest.fixture
+def refits():
+    rows = [("deep", w, f"seed{r}", 3 + r / 10) for w in ("0", "0.1") for r in (1, 2, 3)]
+    return pd.DataFrame(rows, columns=["architecture", "weight_decay", "refit", "held_out_loss"])
+
+
+def test_layer_stability_table(stability, refits):
+    table = tables.layer_stability_table(stability, refits)
+    chosen = (stability["weight_decay"] == "0.1") & (stability["layer"] == 2)
+    one = stability[chosen & (stability["anchor"] == "seed2")]["stability"]
+    part = table[(table["weight_decay"] == "0.1") & (table["layer"] == 2)].set_index("anchor")
+    assert part.loc["seed2", "stability"] == pytest.approx(one.mean())
+    assert part.loc["seed2", "heads_sd"] == pytest.approx(np.std(one, ddof=1))
+    assert part.loc["seed2", "held_out_loss"] == pytest.approx(3.2)
+    assert part.loc["all", "stability"] == pytest.approx(stability[chosen]["stability"].mean())
+    assert part.loc["all", "held_out_loss"] == pytest.approx(3.2)
+    assert np.isnan(part.loc["all", "heads_sd"])
+    assert (table["refits"] == 3).all()
+    assert len(table) == 2 * 2 * 4
+
+
+def test_stability_ablation_table(stability):
+    rng = np.random.default_rng(1)
+    ablations = stability.rename(columns={"anchor": "refit"}).drop(columns="stability")
+    ablations["delta_loss"] = rng.normal(size=len(ablations))
+    heads = tables.heads_table(stability, ablations)
+    table = tables.stability_ablation_table(heads)
+    for _, group in heads.groupby(["architecture", "weight_decay", "refit", "layer"]):
+        row = table.merge(group[["weight_decay", "refit", "layer"]].drop_duplicates())
+        assert len(row) == 1
+        expected = oracles.pearson(group["stability"], group["delta_loss"])
+        assert row["pearson"].iloc[0] == pytest.approx(expected, abs=1e-12)
+        assert row["mean_delta_loss"].iloc[0] == pytest.approx(group["delta_loss"].mean())
+    overall = table[table["refit"] == "all"]
+    assert len(overall) == 4
+    assert overall["kendall"].mean() == pytest.approx(
+        table[table["refit"] != "all"]["kendall"].mean()
+    )
+
+
+def test_heads_table_refuses_doubled_heads(stability):
+    ablations = stability.rename(columns={"anchor": "refit"}).drop(columns="stability")
+    doubled = pd.concat([ablations, ablations.iloc[:1]])
+    with pytest.raises(pd.errors.MergeError):
+        tables.heads_table(stability, doubled)
+
+
+def test_reading_tables(tmp_path, stability):
+    path = tmp_path / "a.csv"
+    stability.to_csv(path, index=False)
+    read = tables.read_table(path)
+    assert read["weight_decay"].unique().tolist() == ["0", "0.1"]
+    with pytest.raises(UserError, match="is missing"):
+        tables.read_table(tmp_path / "none.csv")
+    path.write_text("")
+    with pytest.raises(UserError, match=r"a\.csv is damaged"):
+        tables.read_table(path)
+    assert not path.exists()
+
+
+def test_stacking_conditions(tmp_path):
+    for name in ("a", "b"):
+        pd.DataFrame({"layer": [1, 2]}).to_csv(tmp_path / name, index=False)
+    labels = [
+        {"architecture": "x", "weight_decay": "0", "refit": "seed1"},
+        {"architecture": "x", "weight_decay": "0.1", "refit": "seed1"},
+    ]
+    stacked = tables.read_conditions(labels, [tmp_path / "a", tmp_path / "b"])
+    assert stacked.columns.tolist() == ["architecture", "weight_decay", "refit", "layer"]
+    assert stacked["weight_decay"].tolist() == ["0", "0", "0.1", "0.1"]

@@ -1,0 +1,112 @@
+"""Driving the real workflow in copies of the repository."""
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = ("--configfile", "studies/smoke.yaml")
+_NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis"
+)
+
+
+def copy_repository(target, results=False):
+    """Copy the repository as a fresh clone would have it."""
+    shutil.copytree(ROOT, target, ignore=_NOT_COPIED, ignore_dangling_symlinks=True)
+    if not results:
+        for item in (target / "results").iterdir():
+            if item.is_dir():
+                shutil.rmtree(item)
+    return target
+
+
+def command(*args):
+    return [sys.executable, "-m", "snakemake", *map(str, args)]
+
+
+def environment():
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))}
+    return clean | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def snakemake(folder, *args, ok=True, timeout=600):
+    """Run Snakemake; returns its whole output. `ok`: whether it should succeed."""
+    done = subprocess.run(
+        command(*args),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert (done.returncode == 0) == ok, done.stdout[-6000:]
+    return done.stdout
+
+
+def start(folder, *args):
+    """Start Snakemake in a process group of its own; its output goes to run.log."""
+    log = (folder / "run.log").open("w")
+    return subprocess.Popen(
+        command(*args),
+        cwd=folder,
+        env=environment(),
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def kill_group(process, number=signal.SIGKILL):
+    """Signal a run and all its jobs, as a lost machine or a closed terminal would."""
+    os.killpg(process.pid, number)
+    return process.wait(timeout=60)
+
+
+def wait_for(condition, process=None, timeout=90):
+    """Wait until `condition()` holds; fails if the process ends before."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert process is None or process.poll() is None, "the run ended too early"
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.01)
+
+
+def jobs(folder, *args):
+    """What a dry run would do: the messages of its jobs, without those that only gather files."""
+    output = snakemake(folder, *args, "--dry-run")
+    return sorted(re.findall(r"^Job \d+: (.*)$", output, flags=re.MULTILINE))
+
+
+def contents(folder):
+    """sha256 of every output by path; logs and benchmarks hold times and are left out."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if path.is_file() and relative.parts[0] not in ("logs", "benchmarks"):
+            found[str(relative)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def write_study(folder, name="tiny", **changes):
+    """Write a study like smoke.yaml with some keys changed; returns Snakemake's arguments."""
+    config = yaml.safe_load((folder / "studies" / "smoke.yaml").read_text())
+    config["study"] = name
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(config.get(key), dict) and key == "training":
+            config[key] = config[key] | value
+        else:
+            config[key] = value
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return "--configfile", path.name
