@@ -2,6 +2,9 @@
 # make test     set up once, then run the tests
 # make smoke    the smallest study, about a minute
 # make figures  only figures (or any target: make TARGET=layer_stability)
+# make verify   every file of the study against its recorded hash
+# make why      why anything (or TARGET=...) would be made again
+# make adopt    take results whose records (.snakemake) were lost as they are
 # Another study: make CONFIG=studies/smoke.yaml      Fewer cores: make CORES=1
 
 SHELL := /bin/bash
@@ -14,7 +17,7 @@ TESTS ?= tests
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run test smoke figures check clean-environment
+.PHONY: run test smoke figures verify why adopt check clean-environment
 .DEFAULT_GOAL := run
 
 run: .venv/.installed
@@ -26,6 +29,17 @@ smoke:
 
 figures:
 	$(MAKE) run TARGET=figures
+
+verify:
+	$(MAKE) run TARGET=verify
+
+why: .venv/.installed
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/why.py $(filter-out all,$(TARGET)) \
+	  $(if $(CONFIG),--configfile $(CONFIG))
+
+# Records what is there as made with today's code and config: only for results you trust.
+adopt: .venv/.installed
+	$(SNAKEMAKE) --touch --forceall --cores 1 $(if $(CONFIG),--configfile $(CONFIG))
 
 test: .venv/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(TESTS)

@@ -17,6 +17,7 @@ include: "rules/cells.smk"
 include: "rules/conditions.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/checks.smk"
 
 
 rule all:

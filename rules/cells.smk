@@ -7,10 +7,7 @@ rule train:
         held_out=paths.held_out_tokens,
         manifest=paths.tokens,
     output:
-        weights=[
-            paths.checkpoint.replace("{step}", str(step))
-            for step in study.checkpoint_steps
-        ],
+        weights=kept_checkpoints,
         training=paths.training,
         provenance=paths.provenance,
     log:
@@ -27,7 +24,7 @@ rule train:
         # Least time between saved states: how much work a killed job can lose.
         save_seconds=20,
     params:
-        spec=spec("train.py", study.train_spec),
+        spec=spec("train"),
     message:
         "Training {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}"
     script:
@@ -37,6 +34,7 @@ rule train:
 rule cache:
     input:
         weights=configured(paths.checkpoint),
+        kept=kept_checkpoints,
         prompts=paths.prompts,
     output:
         cache=paths.cache,
@@ -51,7 +49,7 @@ rule cache:
         mem_mb=4000,
         runtime=30,
     params:
-        spec=spec("cache.py", study.cache_spec),
+        spec=spec("cache"),
     message:
         "Caching {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}, "
         "step {wildcards.step}, on {wildcards.prompts}"

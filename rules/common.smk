@@ -1,16 +1,17 @@
 # The study of this run, and the functions rules share.
-import json
 import sys
-from inspect import signature
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
+SCRIPTS = Path(workflow.basedir, "scripts")
+sys.path.insert(0, str(SCRIPTS))
 
-from headstability.codehash import code_hash
+from headstability.codehash import code_hashes
 from headstability.errors import UserError
+from headstability.jobs import canonical, job_parameter
 from headstability.liveness import mark_running
 from headstability.paths import fill
 from headstability.study import FIGURES, Study
+from headstability.versions import torch_note
 
 
 def stop(error):
@@ -23,24 +24,21 @@ def load_study(config):
     try:
         loaded = Study(config)
         loaded.check_files()
+        if note := torch_note(loaded):
+            print(note, file=sys.stderr)
     except UserError as error:
         stop(error)
     return loaded
 
 
-def spec(script, make=lambda: {}):
-    """A rule's parameter: one canonical string of its code's hash and the config it uses.
-
-    Snakemake compares parameters as a set of texts, so one string is the way to see every
-    change and nothing else. `make` gets the wildcards it names.
-    """
+def spec(rule):
+    """A rule's only parameter: what decides whether a finished job still stands."""
+    # Hashed now: Snakemake asks for some parameters only when a job starts, and would then see
+    # code that was edited in the meantime.
+    code = code_hashes(SCRIPTS / f"{rule}.py")
 
     def parameter(wildcards):
-        code = code_hash(Path(workflow.basedir, "scripts", script))
-        chosen = make(**{name: wildcards[name] for name in signature(make).parameters})
-        return json.dumps(
-            {"script": script, "code": code, "spec": chosen}, sort_keys=True
-        )
+        return canonical(job_parameter(study, rule, dict(wildcards.items()), code))
 
     return parameter
 
@@ -81,3 +79,10 @@ def explain_unknown_output(wildcards):
 mark_running()
 study = load_study(config)
 paths = study.paths
+
+# Every checkpoint of a cell. Rules that read one list them all: a step added to the config is an
+# output Snakemake has no record of, and of such a job it compares no parameters. Unless somebody
+# wanted the new step, a learning rate changed along with it would go unnoticed.
+kept_checkpoints = [
+    paths.checkpoint.replace("{step}", str(step)) for step in study.checkpoint_steps
+]

@@ -15,7 +15,7 @@ rule refits:
         mem_mb=1000,
         runtime=5,
     params:
-        spec=spec("refits.py", study.refits_spec),
+        spec=spec("refits"),
     message:
         "Checking that the refits of {wildcards.architecture}, wd {wildcards.weight_decay} differ"
     script:
@@ -42,7 +42,7 @@ rule stability:
         mem_mb=2000,
         runtime=60,
     params:
-        spec=spec("stability.py", study.refits_spec),
+        spec=spec("stability"),
     message:
         "Stability of {wildcards.architecture}, wd {wildcards.weight_decay}"
     script:
@@ -52,6 +52,7 @@ rule stability:
 rule ablation:
     input:
         weights=configured(paths.checkpoint),
+        kept=kept_checkpoints,
         text=study.ablation_files,
     output:
         ablation=paths.ablation,
@@ -66,7 +67,7 @@ rule ablation:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=spec("ablation.py", study.ablation_spec),
+        spec=spec("ablation"),
     message:
         "Ablating {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}"
     script:

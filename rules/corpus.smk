@@ -15,7 +15,7 @@ rule corpus:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=spec("corpus.py", study.corpus_spec),
+        spec=spec("corpus"),
     message:
         "Reading the corpus and splitting it by document"
     script:
@@ -37,7 +37,7 @@ rule tokenizer:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=spec("tokenizer.py", study.tokenizer_spec),
+        spec=spec("tokenizer"),
     message:
         "Making the tokenizer"
     script:
@@ -63,7 +63,7 @@ rule tokens:
         mem_mb=4000,
         runtime=120,
     params:
-        spec=spec("tokens.py", study.tokens_spec),
+        spec=spec("tokens"),
     message:
         "Tokenising the corpus"
     script:
@@ -87,7 +87,7 @@ rule prompts:
         mem_mb=2000,
         runtime=10,
     params:
-        spec=spec("prompts.py", study.prompts_spec),
+        spec=spec("prompts"),
     message:
         "Making the prompt set {wildcards.prompts}"
     script:

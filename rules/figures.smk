@@ -15,7 +15,7 @@ rule layer_stability:
         mem_mb=1000,
         runtime=5,
     params:
-        spec=spec("layer_stability.py", study.figure_spec),
+        spec=spec("layer_stability"),
     message:
         "Figure: layer stability"
     script:
@@ -36,7 +36,7 @@ rule stability_ablation:
         mem_mb=1000,
         runtime=5,
     params:
-        spec=spec("stability_ablation.py", study.figure_spec),
+        spec=spec("stability_ablation"),
     message:
         "Figure: stability and ablation effects"
     script:
@@ -57,7 +57,7 @@ rule draw_head_map:
         mem_mb=1000,
         runtime=5,
     params:
-        spec=spec("draw_head_map.py", study.look_spec),
+        spec=spec("draw_head_map"),
     message:
         "Figure: head map of {wildcards.architecture}, wd {wildcards.weight_decay}"
     script:
@@ -78,7 +78,7 @@ rule draw_pairwise:
         mem_mb=1000,
         runtime=5,
     params:
-        spec=spec("draw_pairwise.py", study.look_spec),
+        spec=spec("draw_pairwise"),
     message:
         "Figure: pairs of refits of {wildcards.architecture}, wd {wildcards.weight_decay}"
     script:

@@ -16,7 +16,7 @@ rule heads_table:
         mem_mb=2000,
         runtime=10,
     params:
-        spec=spec("heads_table.py", study.grid_spec),
+        spec=spec("heads_table"),
     message:
         "Table of all heads"
     script:
@@ -38,7 +38,7 @@ rule layer_stability_table:
         mem_mb=2000,
         runtime=10,
     params:
-        spec=spec("layer_stability_table.py", study.grid_spec),
+        spec=spec("layer_stability_table"),
     message:
         "Table of layer stability"
     script:
@@ -59,7 +59,7 @@ rule stability_ablation_table:
         mem_mb=2000,
         runtime=10,
     params:
-        spec=spec("stability_ablation_table.py"),
+        spec=spec("stability_ablation_table"),
     message:
         "Table of the correlation of stability with ablation effects"
     script:
@@ -80,7 +80,7 @@ rule head_map_table:
         mem_mb=1000,
         runtime=5,
     params:
-        spec=spec("head_map_table.py", study.anchor_spec),
+        spec=spec("head_map_table"),
     message:
         "Table of the anchor's heads of {wildcards.architecture}, wd {wildcards.weight_decay}"
     script:
@@ -101,7 +101,7 @@ rule pairwise_table:
         mem_mb=1000,
         runtime=5,
     params:
-        spec=spec("pairwise_table.py"),
+        spec=spec("pairwise_table"),
     message:
         "Table of pairs of refits of {wildcards.architecture}, wd {wildcards.weight_decay}"
     script:

@@ -2,12 +2,11 @@
 
 import torch
 
-from headstability.ablation import ablate_heads
+from headstability.ablation import ablate_heads, ablation_table
 from headstability.checkpoints import read_model
 from headstability.files import read_json, write_csv
 from headstability.model import choose_device
 from headstability.progress import Progress
-from headstability.tables import ablation_table
 from headstability.tokens import open_tokens
 from job import Job, run
 
@@ -28,7 +27,7 @@ def main(job: Job) -> None:
     progress = Progress(label, len(prompts))
     model = model.to(choose_device(job.spec["device"]))
     result = ablate_heads(model, prompts, bos, progress.update)
-    write_csv(job.output.ablation, ablation_table(result.total, result.ablated, result.tokens))
+    write_csv(job.output.ablation, ablation_table(result))
 
 
 run(snakemake, main)

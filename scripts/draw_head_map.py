@@ -1,7 +1,7 @@
 """Figure: head_map of one condition."""
 
+from headstability.files import read_csv
 from headstability.plotting import head_map, save_figure, set_style
-from headstability.tables import read_table
 from job import Job, run
 
 
@@ -9,7 +9,7 @@ def main(job: Job) -> None:
     """Draw the table beside the figure."""
     set_style()
     title = f"{job.wildcards.architecture}, weight decay {job.wildcards.weight_decay}"
-    table = read_table(job.input.table)
+    table = read_csv(job.input.table)
     title += f", anchor {table['anchor'].iloc[0]}"
     figure = head_map(table, title, job.spec)
     save_figure(figure, dict(job.output.items()), job.spec["dpi"])

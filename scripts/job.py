@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from headstability.codehash import code_hash
-from headstability.errors import UserError
-from headstability.files import write_failure
+from headstability.codehash import code_hashes
+from headstability.errors import DamagedFile, UserError
+from headstability.files import set_aside, write_failure
 from headstability.liveness import end_with_snakemake
 
 
@@ -33,10 +33,11 @@ class Job:
         self.fingerprint = snakemake.params.spec
         recorded = json.loads(snakemake.params.spec)
         self.spec = recorded["spec"]
-        script = Path(snakemake.scriptdir, recorded["script"])
-        if code_hash(script) != recorded["code"]:
+        script = Path(snakemake.scriptdir, f"{snakemake.rule}.py")
+        now, then = code_hashes(script), recorded["code"]
+        if changed := [name for name in now | then if now.get(name) != then.get(name)]:
             raise UserError(
-                f"the code of {script.name} (or of a module it imports) changed after Snakemake "
+                f"the code of {script.name} ({', '.join(sorted(changed))}) changed after Snakemake "
                 "started: start Snakemake again, so that outputs are recorded with the code that "
                 "made them"
             )
@@ -88,6 +89,8 @@ def run(snakemake: Any, main: Callable[[Job], None]) -> None:
 
 
 def _message(error: Exception, log_path: Path) -> str:
+    if isinstance(error, DamagedFile):
+        return set_aside(error)
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.filename:

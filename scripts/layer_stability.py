@@ -1,14 +1,14 @@
 """Figure: layer_stability."""
 
+from headstability.files import read_csv
 from headstability.plotting import layer_stability, save_figure, set_style
-from headstability.tables import read_table
 from job import Job, run
 
 
 def main(job: Job) -> None:
     """Draw the table beside the figure."""
     set_style()
-    figure = layer_stability(read_table(job.input.table), job.spec)
+    figure = layer_stability(read_csv(job.input.table), job.spec)
     save_figure(figure, dict(job.output.items()), job.spec["dpi"])
 
 

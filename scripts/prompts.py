@@ -1,7 +1,9 @@
 """Make one prompt set."""
 
 from headstability.files import write_json
-from headstability.tokens import load_tokenizer, make_prompts, open_tokens
+from headstability.prompts import make_prompts
+from headstability.tokenization import load_tokenizer
+from headstability.tokens import open_tokens
 from job import Job, run
 
 

@@ -1,7 +1,7 @@
 """Check that the refits of a condition are independent training runs."""
 
-from headstability.conditions import identity_table
 from headstability.files import write_csv
+from headstability.identity import identity_table
 from job import Job, run
 
 

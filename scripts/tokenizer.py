@@ -1,7 +1,7 @@
 """Train a tokenizer on the training split, or take the saved one."""
 
 from headstability.corpus import documents_from_jsonl
-from headstability.tokens import load_tokenizer, save_tokenizer, train_tokenizer
+from headstability.tokenization import load_tokenizer, save_tokenizer, train_tokenizer
 from job import Job, run
 
 

@@ -1,7 +1,7 @@
 """Tokenise the corpus into flat files."""
 
 from headstability.corpus import documents_from_jsonl
-from headstability.tokens import load_tokenizer, write_tokens
+from headstability.tokenization import load_tokenizer, write_tokens
 from job import Job, run
 
 
@@ -12,7 +12,7 @@ def main(job: Job) -> None:
         split: (item.text for item in documents_from_jsonl(job.input.documents, split))
         for split in ("train", "held_out")
     }
-    files = {**dict(job.output.items()), "tokenizer": job.input.tokenizer}
+    files = {**dict(job.input.items()), **dict(job.output.items())}
     write_tokens(tokenizer, job.spec["bos"], splits, files)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from headstability.files import write_csv, write_json
-from headstability.liveness import ExclusiveLock
+from headstability.liveness import ExclusiveLock, resume_folder
 from headstability.model import Shape
 from headstability.tokens import open_tokens
 from headstability.training import Cell, Recipe, Trainer, publish
@@ -27,7 +27,7 @@ def main(job: Job) -> None:
         data_seed=spec["data_seed"],
         checkpoint_steps=spec["checkpoint_steps"],
     )
-    folder = Path(job.output.provenance).parent / ".resume"
+    folder = resume_folder(job.output.provenance)
     lock = ExclusiveLock(folder / "lock", cell.name)
     trainer = Trainer(cell, train, held_out, folder, job.fingerprint)
     if trainer.resume():
@@ -38,7 +38,6 @@ def main(job: Job) -> None:
         publish(trained.weights[step], Path(path))
     write_csv(job.output.training, trained.table)
     write_json(job.output.provenance, trained.provenance)
-    trainer.clear()
     lock.release()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -122,4 +123,33 @@ def _nll(model: Transformer, streams: Tensor, targets: Tensor, used: Tensor) -> 
             .item()
             for stream in streams
         ]
+    )
+
+
+def ablation_table(result: AblationResult) -> pd.DataFrame:
+    """One row a head: what removing it costs.
+
+    Args:
+        result: what `ablate_heads` returned.
+
+    Returns:
+        layer, head, perplexity (PPL = exp(total NLL / tokens)), ablated_perplexity,
+        delta_perplexity, relative_delta_perplexity (its ratio to PPL), delta_loss
+        (log(PPL_ablated / PPL), nats), predicted_tokens.
+    """
+    total, ablated, tokens = result.total, result.ablated, result.tokens
+    layers, heads = np.indices(ablated.shape).reshape(2, -1) + 1
+    perplexity = np.exp(total / tokens)
+    removed = np.exp(ablated.ravel() / tokens)
+    return pd.DataFrame(
+        {
+            "layer": layers,
+            "head": heads,
+            "perplexity": perplexity,
+            "ablated_perplexity": removed,
+            "delta_perplexity": removed - perplexity,
+            "relative_delta_perplexity": (removed - perplexity) / perplexity,
+            "delta_loss": (ablated.ravel() - total) / tokens,
+            "predicted_tokens": tokens,
+        }
     )

@@ -16,8 +16,8 @@ import xarray as xr
 import zarr
 from zarr.storage import MemoryStore, ZipStore
 
-from .errors import UserError
-from .files import atomic_path, damaged
+from .errors import DamagedFile
+from .files import atomic_path, missing
 
 # Entries of a layer's patterns in one chunk; a layer of one refit never shares a chunk.
 ENTRY_CHUNK = 2**16
@@ -64,30 +64,31 @@ def open_cache(path: str | Path) -> xr.Dataset:
     """Open a cache lazily: nothing is read until values are asked for.
 
     Raises:
-        UserError: the file is missing or not a complete store (it is set aside).
+        UserError: the file is missing.
+        DamagedFile: it is not a complete store.
     """
     if not Path(path).exists():
-        raise UserError(f"{path} is missing: run the same command again")
+        raise missing(path)
     try:
         return xr.open_zarr(ZipStore(path, mode="r"), consolidated=False, chunks=None)
     except _READ_ERRORS as error:
-        raise damaged(path, f"not a complete zarr store ({error})") from error
+        raise DamagedFile(path, f"not a complete zarr store ({error})") from error
 
 
 def verify_cache(path: str | Path, dataset: xr.Dataset, names: Iterable[str]) -> None:
     """Check the named variables of an open cache against their recorded hashes, layer by layer.
 
     Raises:
-        UserError: a variable is missing, unreadable or altered; the file is set aside.
+        DamagedFile: a variable is missing, unreadable or altered.
     """
     for name in names:
         try:
             recorded = dataset[name].attrs["layer_sha256"]
             found = [layer_sha256(dataset[name].isel(layer=i).values) for i in range(len(recorded))]
         except _READ_ERRORS as error:
-            raise damaged(path, f"{name} cannot be read ({error})") from error
+            raise DamagedFile(path, f"{name} cannot be read ({error})") from error
         for layer, (expected, actual) in enumerate(zip(recorded, found, strict=True), start=1):
             if expected != actual:
-                raise damaged(
+                raise DamagedFile(
                     path, f"layer {layer} of {name} has sha256 {actual}, recorded is {expected}"
                 )

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .errors import UserError
-from .files import atomic_path, damaged
+from .errors import DamagedFile, UserError
+from .files import SHA256_KEY, atomic_path, json_sha256, missing
 from .model import Shape, Transformer
 
 
@@ -35,7 +35,10 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: dict[
     """
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     sha256 = weights_sha256(plain)
-    metadata = {"header": json.dumps({**header, "sha256": sha256}, sort_keys=True)}
+    header = json.loads(json.dumps({**header, "sha256": sha256}))  # as it will be read
+    text = json.dumps({**header, SHA256_KEY: json_sha256(header)}, sort_keys=True)
+    # One entry: safetensors writes several in any order.
+    metadata = {"header": text}
     with atomic_path(path) as part:
         try:
             save_file(plain, part, metadata)
@@ -51,24 +54,30 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read tensors and header, and check the tensors against the recorded hash.
 
     Raises:
-        UserError: the file is missing, truncated or altered; a damaged file is set aside.
+        UserError: the file is missing.
+        DamagedFile: it is truncated or altered.
     """
     try:
         with safe_open(str(path), framework="pt") as handle:
             header = json.loads((handle.metadata() or {})["header"])
+            recorded = header.pop(SHA256_KEY)
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: run the same command again") from None
+        raise missing(path) from None
     except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise damaged(path, f"not a complete checkpoint ({error})") from error
+        raise DamagedFile(path, f"not a complete checkpoint ({error})") from error
+    found = json_sha256(header)
+    if found != recorded:
+        raise DamagedFile(path, f"its header has sha256 {found}, recorded is {recorded}")
     found = weights_sha256(tensors)
     if found != header.get("sha256"):
-        raise damaged(path, f"its weights have sha256 {found}, recorded is {header.get('sha256')}")
+        recorded = header.get("sha256")
+        raise DamagedFile(path, f"its weights have sha256 {found}, recorded is {recorded}")
     return tensors, header
 
 
 def write_weights(path: str | Path, model: Transformer, header: dict[str, Any]) -> str:
-    """Write a model's weights; returns their hash."""
+    """Write a model's weights with its shape in the header; returns their hash."""
     return write_tensors(path, model.state_dict(), {**header, "shape": asdict(model.shape)})
 
 

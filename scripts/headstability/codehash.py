@@ -1,8 +1,8 @@
-"""A hash of the code a script really uses: the script and every local module it imports.
+"""Hashes of the code a script really uses: the script and every local module it imports.
 
 Snakemake looks only at the script's own modification time, so an edited helper would go
-unnoticed and a fresh clone would retrain everything. This hash is a parameter of every rule
-instead: it follows imports and ignores comments, docstrings, spacing and positions.
+unnoticed and a fresh clone would retrain everything. These hashes are a parameter of every rule
+instead: they follow imports and ignore comments, docstrings, spacing and positions.
 """
 
 import ast
@@ -22,27 +22,28 @@ WITHOUT_EFFECT = {
 _SKIPPED_FIELDS = {"ctx", "kind", "type_comment", "type_ignores"}
 
 
-def code_hash(script: str | Path) -> str:
-    """The hash of a script and of the local modules it imports, directly or through others.
+def code_hashes(script: str | Path) -> dict[str, str]:
+    """Hashes of a script and of the local modules it imports, directly or through others.
 
     Args:
         script: path of a script; local modules are looked for in its folder.
+
+    Returns:
+        A hash of 16 hex digits by module name, the script's own under its stem.
     """
     script = Path(script)
     root = script.parent
-    seen: dict[str, Path] = {}
+    found: dict[str, str] = {}
     waiting = [(script.stem, script)]
     while waiting:
         name, path = waiting.pop()
-        if name in seen:
+        if name in found:
             continue
-        seen[name] = path
+        text = _tree_text(path, _stamp(path))
+        found[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
         for imported in sorted(_imports(path, name)):
             waiting += [item for item in _local(imported, root) if item[0] not in WITHOUT_EFFECT]
-    digest = hashlib.sha256()
-    for name in sorted(seen):
-        digest.update(f"{name}\0{_tree_text(seen[name], _stamp(seen[name]))}\0".encode())
-    return digest.hexdigest()[:16]
+    return found
 
 
 def _stamp(path: Path) -> tuple[int, int]:

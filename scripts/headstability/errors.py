@@ -1,4 +1,6 @@
-"""The one exception a user is meant to read."""
+"""The exceptions a user is meant to read."""
+
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -7,3 +9,13 @@ class UserError(Exception):
     The message says what is wrong, where (key, file or cell) and how to fix it; scripts print
     it alone, without a traceback.
     """
+
+
+class DamagedFile(UserError):
+    """An output of this workflow that is truncated, altered or not what it claims to be."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        """Name the file and what is wrong with it."""
+        super().__init__(f"{path} is damaged: {reason}")
+        self.path = Path(path)
+        self.reason = reason

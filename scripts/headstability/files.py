@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from .errors import UserError
+from .errors import DamagedFile, UserError
 
 # Ten significant digits: beyond float32 inputs, short of the last bits that a different BLAS moves.
 CSV_FLOAT_FORMAT = "%.10g"
+# The key under which a JSON file holds the hash of the rest.
+SHA256_KEY = "content_sha256"
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
@@ -106,28 +109,84 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         part.write_bytes(data)
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON with sorted keys, complete or not at all."""
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+def write_json(path: str | Path, value: dict[str, Any]) -> None:
+    """Write a mapping as JSON with sorted keys and its own hash, complete or not at all."""
+    content = {**value, SHA256_KEY: json_sha256(value)}
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
     write_bytes(path, (text + "\n").encode())
 
 
-def write_csv(path: str | Path, table: pd.DataFrame) -> None:
-    """Write `table` as CSV, complete or not at all; missing values are empty fields."""
-    text = table.to_csv(index=False, float_format=CSV_FLOAT_FORMAT, lineterminator="\n")
-    write_bytes(path, text.encode())
-
-
-def read_json(path: str | Path) -> Any:
-    """Read JSON written by this workflow.
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read what `write_json` wrote, without the hash.
 
     Raises:
-        UserError: the file is not whole; it is set aside so that the next run makes it again.
+        UserError: the file is missing.
+        DamagedFile: it is truncated or altered.
     """
     try:
-        return json.loads(Path(path).read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise damaged(path, f"not valid JSON ({error})") from error
+        value = json.loads(Path(path).read_bytes())
+        recorded = value.pop(SHA256_KEY)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DamagedFile(path, f"not the JSON that was written ({error})") from error
+    found = json_sha256(value)
+    if found != recorded:
+        raise DamagedFile(path, f"its content has sha256 {found}, recorded is {recorded}")
+    return value
+
+
+def json_sha256(value: dict[str, Any]) -> str:
+    """The sha256 of a mapping as JSON, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sidecar(path: str | Path) -> Path:
+    """Where the hash of a table or figure lies: hidden beside it, in the format of sha256sum."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.sha256")
+
+
+def write_sidecar(path: str | Path, sha256: str) -> None:
+    """Record the hash of a file that is about to appear: without its hash it cannot."""
+    write_bytes(sidecar(path), f"{sha256}  {Path(path).name}\n".encode())
+
+
+def check_sidecar(path: str | Path, found: str) -> None:
+    """Compare a file's hash with the recorded one.
+
+    Raises:
+        DamagedFile: they differ, or none is recorded.
+    """
+    try:
+        recorded = sidecar(path).read_text(encoding="utf-8").split()[0]
+    except (OSError, ValueError, IndexError):
+        raise DamagedFile(path, f"its hash, {sidecar(path).name}, is missing") from None
+    if found != recorded:
+        raise DamagedFile(path, f"its sha256 is {found}, recorded is {recorded}")
+
+
+def write_csv(path: str | Path, table: pd.DataFrame) -> None:
+    """Write `table` as CSV and its hash beside it; missing values are empty fields."""
+    data = table.to_csv(index=False, float_format=CSV_FLOAT_FORMAT, lineterminator="\n").encode()
+    write_sidecar(path, hashlib.sha256(data).hexdigest())
+    write_bytes(path, data)
+
+
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """Read what `write_csv` wrote; weight decays stay text, as they are spelled in paths.
+
+    Raises:
+        UserError: the file is missing.
+        DamagedFile: it is truncated, altered or lacks its hash.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise missing(path) from None
+    check_sidecar(path, hashlib.sha256(data).hexdigest())
+    return pd.read_csv(io.BytesIO(data), dtype={"weight_decay": str})
 
 
 def sha256_file(path: str | Path) -> str:
@@ -136,21 +195,25 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def damaged(path: str | Path, reason: str) -> UserError:
-    """Set a damaged output aside and say so; the next run then finds it missing and rebuilds it.
+def missing(path: str | Path) -> UserError:
+    """The message for an input that has vanished since Snakemake looked."""
+    return UserError(f"{path} is missing: run the same command again")
+
+
+def set_aside(error: DamagedFile) -> str:
+    """Rename a damaged output, so that the next run makes it again; the message that says so.
 
     Renaming keeps the bytes: a checkpoint that took hours may still be worth a look.
     """
-    path = Path(path)
-    aside = path.with_name(path.name + ".damaged")
+    aside = error.path.with_name(error.path.name + ".damaged")
     try:
-        os.replace(path, aside)
-    except OSError as error:
-        return UserError(
-            f"{path} is damaged: {reason}.\nIt could not be set aside ({error}): "
-            "delete it and run the same command again to rebuild it."
+        os.replace(error.path, aside)
+    except OSError as failure:
+        return (
+            f"{error}.\nIt could not be set aside ({failure.strerror}): delete it and run the same "
+            "command again to rebuild it."
         )
-    return UserError(
-        f"{path} is damaged: {reason}.\nIt was set aside as {aside.name}: "
-        "run the same command again and Snakemake rebuilds it."
+    return (
+        f"{error}.\nIt was set aside as {aside.name}: run the same command again and Snakemake "
+        "rebuilds it."
     )

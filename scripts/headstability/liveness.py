@@ -15,6 +15,15 @@ from .errors import UserError
 RUN_MARK = Path(".snakemake", "headstability.running")
 
 
+def resume_folder(file_of_cell: str | Path) -> Path:
+    """The hidden folder in which an unfinished cell keeps its state.
+
+    Args:
+        file_of_cell: a file or folder directly in the folder of the cell.
+    """
+    return Path(file_of_cell).parent / ".resume"
+
+
 def mark_running() -> None:
     """Hold a shared lock for as long as this process lives: a run is going on in this folder."""
     with suppress(OSError):  # a file system without locks, or one we may not write to
@@ -86,10 +95,7 @@ def end_with_snakemake(interval: float = 1.0) -> None:
     Snakemake killed by SIGKILL leaves its jobs behind; they would work on for hours unseen, beside
     the jobs that the next run starts.
     """
-    started_by = next(
-        (p for p in psutil.Process().parents() if any("snakemake" in word for word in _words(p))),
-        None,
-    )
+    started_by = next((p for p in psutil.Process().parents() if "snakemake" in _words(p)), None)
     if started_by is None:
         return
 

@@ -42,7 +42,6 @@ class Paths:
 
         cell_folder = f"{self.root}/cells/{cell}"
         self.checkpoint = f"{cell_folder}/checkpoints/step{{step}}.safetensors"
-        self.resume = f"{cell_folder}/.resume"
         self.training = f"{cell_folder}/training.csv"
         self.provenance = f"{cell_folder}/provenance.json"
         self.cache = f"{cell_folder}/caches/step{{step}}/{{prompts}}.zarr.zip"

@@ -9,8 +9,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .files import atomic_path
-from .tables import ALL
+from .files import atomic_path, sha256_file, write_sidecar
+from .labels import ALL
 
 # Width of one panel in inches: two fit a page's width, one a column's.
 PANEL = 3.3
@@ -36,7 +36,7 @@ def set_style() -> None:
 
 
 def save_figure(figure: Figure, paths: dict[str, str | Path], dpi: int) -> None:
-    """Write a figure in every format, without the date and version that would make it differ."""
+    """Write a figure in every format with its hash, without the date that would make it differ."""
     metadata: dict[str, dict[str, Any]] = {
         "pdf": {"CreationDate": None, "ModDate": None},
         "png": {"Software": None},
@@ -47,6 +47,7 @@ def save_figure(figure: Figure, paths: dict[str, str | Path], dpi: int) -> None:
     for kind, path in paths.items():
         with atomic_path(path) as part:
             figure.savefig(part, format=kind, dpi=dpi, metadata=metadata[kind])
+            write_sidecar(path, sha256_file(part))
 
 
 def decay_colors(look: dict[str, Any]) -> dict[str, Any]:

@@ -3,29 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from .errors import UserError
-from .files import damaged
+from .files import read_csv
+from .labels import ALL, CONDITION
 from .statistics import kendall_tau_b, pearson
-
-CONDITION = ["architecture", "weight_decay"]
-ALL = "all"
-
-
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a CSV of this workflow; weight decays stay text, as they are spelled in paths.
-
-    Raises:
-        UserError: the file is missing or not a table (it is set aside).
-    """
-    try:
-        return pd.read_csv(path, dtype={"weight_decay": str})
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run the same command again") from None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise damaged(path, f"not a table ({error})") from error
 
 
 def read_conditions(conditions: Sequence[dict], paths: Sequence[str | Path]) -> pd.DataFrame:
@@ -37,41 +19,11 @@ def read_conditions(conditions: Sequence[dict], paths: Sequence[str | Path]) -> 
     """
     tables = []
     for condition, path in zip(conditions, paths, strict=True):
-        table = read_table(path)
+        table = read_csv(path)
         for place, (column, value) in enumerate(condition.items()):
             table.insert(place, column, value)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
-
-
-def ablation_table(total: float, ablated: np.ndarray, tokens: int) -> pd.DataFrame:
-    """One row a head: what removing it costs.
-
-    Args:
-        total: NLL of the whole model in nats, summed over predicted tokens.
-        ablated: the same with one head's z set to zero, [layer, head].
-        tokens: number of predicted tokens.
-
-    Returns:
-        layer, head, perplexity (PPL = exp(total NLL / tokens)), ablated_perplexity,
-        delta_perplexity, relative_delta_perplexity (its ratio to PPL), delta_loss
-        (log(PPL_ablated / PPL), nats), predicted_tokens.
-    """
-    layers, heads = np.indices(ablated.shape).reshape(2, -1) + 1
-    perplexity = np.exp(total / tokens)
-    removed = np.exp(ablated.ravel() / tokens)
-    return pd.DataFrame(
-        {
-            "layer": layers,
-            "head": heads,
-            "perplexity": perplexity,
-            "ablated_perplexity": removed,
-            "delta_perplexity": removed - perplexity,
-            "relative_delta_perplexity": (removed - perplexity) / perplexity,
-            "delta_loss": (ablated.ravel() - total) / tokens,
-            "predicted_tokens": tokens,
-        }
-    )
 
 
 def heads_table(stability: pd.DataFrame, ablations: pd.DataFrame) -> pd.DataFrame:

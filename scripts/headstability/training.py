@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +348,10 @@ class Trainer:
         return {
             "cell": self.cell.name,
             "step": self.step,
+            "shape": asdict(self.cell.shape),
+            "training": asdict(self.recipe),
+            "initial_sha256": self.initial_sha256,
+            "torch_versions": sorted(self.torch_versions),
             "init_seed": self.cell.init_seed,
             "data_seed": self.cell.data_seed,
             "weight_decay": self.cell.weight_decay,
@@ -362,7 +366,6 @@ class Trainer:
             "optimizer": type(self.optimizer).__name__,
             "device": self.device.type,
             "threads": torch.get_num_threads(),
-            "torch_versions": sorted(self.torch_versions),
             "numpy_version": np.__version__,
             "train_tokens_sha256": self.train_tokens.sha256,
             "parameters": sum(p.numel() for p in self.model.parameters()),
@@ -373,15 +376,12 @@ class Trainer:
         weights = {step: self.kept_path(step) for step in self.kept}
         return Trained(table, weights, sha256, provenance)
 
-    def clear(self) -> None:
-        """Remove the folder of the unfinished cell, once everything is safely elsewhere."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
 
 def publish(kept: Path, path: Path) -> None:
     """Make kept weights appear at their final path at once, leaving the kept file in place.
 
-    The kept file goes only when all outputs are there: a kill in between costs nothing.
+    A hard link costs nothing, and the kept file serves again if Snakemake is killed before it has
+    recorded the job: it then removes the outputs and starts the job anew.
     """
     with atomic_path(path) as part:
         part.unlink()

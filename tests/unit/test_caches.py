@@ -9,7 +9,7 @@ from test_model import SHAPES, oracle_of, random_model
 
 from headstability.activations import activations, batches_by_length, pattern_of
 from headstability.caches import layer_sha256, open_cache, verify_cache, write_cache
-from headstability.errors import UserError
+from headstability.errors import DamagedFile, UserError
 
 CPU = torch.device("cpu")
 PROMPTS = [[3, 1, 4, 1, 5], [3, 9], [3, 2, 6, 5, 3, 5, 8, 9], [3, 7, 9]]
@@ -93,21 +93,24 @@ def damage(path, place, value=None):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
-def test_a_truncated_cache_is_refused_and_set_aside(path, share):
+def test_a_truncated_cache_is_refused_and_left_as_it_is(path, share):
     damage(path, int(len(path.read_bytes()) * share))
-    with pytest.raises(UserError, match=r"passages\.zarr\.zip is damaged") as error:
+    truncated = path.read_bytes()
+    with pytest.raises(DamagedFile, match=r"passages\.zarr\.zip is damaged: not a comp") as error:
         verify_cache(path, open_cache(path), ["pattern", "z", "resid_mid"])
-    assert "run the same command again" in str(error.value)
-    assert not path.exists()
-    assert path.with_name(path.name + ".damaged").exists()
+    assert error.value.path == path
+    assert error.value.reason.startswith("not a complete zarr store (")
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == truncated
 
 
 def test_any_flipped_byte_of_the_patterns_is_noticed(path):
     info = next(i for i in zipfile.ZipFile(path).infolist() if i.filename == "pattern/c/1/0/0")
     place = info.header_offset + 30 + len(info.filename) + info.file_size // 2
     damage(path, place, 1)
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(DamagedFile, match="is damaged: pattern cannot be read") as error:
         verify_cache(path, open_cache(path), ["pattern"])
+    assert error.value.path == path
 
 
 def rewrite(path, change):
@@ -123,7 +126,7 @@ def rewrite(path, change):
 def test_a_lost_chunk_is_noticed(path):
     """zarr alone would read zeros here, without a word."""
     rewrite(path, lambda contents: contents.pop("pattern/c/0/0/0"))
-    with pytest.raises(UserError, match=r"layer 1 of pattern has sha256"):
+    with pytest.raises(DamagedFile, match=r"layer 1 of pattern has sha256"):
         verify_cache(path, open_cache(path), ["pattern"])
 
 
@@ -135,16 +138,16 @@ def test_altered_values_with_valid_checksums_are_noticed(path):
 
     rewrite(path, change)
     verify_cache(path, open_cache(path), ["pattern"])
-    with pytest.raises(UserError, match=r"layer 2 of z has sha256"):
+    with pytest.raises(DamagedFile, match=r"layer 2 of z has sha256"):
         verify_cache(path, open_cache(path), ["z"])
 
 
 def test_missing_and_foreign_files(tmp_path):
-    with pytest.raises(UserError, match="is missing"):
+    with pytest.raises(UserError, match="is missing: run the same command again"):
         open_cache(tmp_path / "none.zarr.zip")
     text = tmp_path / "text.zarr.zip"
     text.write_text("not a zip")
-    with pytest.raises(UserError, match="not a complete zarr store"):
+    with pytest.raises(DamagedFile, match="not a complete zarr store"):
         open_cache(text)
 
 

@@ -9,7 +9,7 @@ from headstability.checkpoints import (
     write_tensors,
     write_weights,
 )
-from headstability.errors import UserError
+from headstability.errors import DamagedFile, UserError
 
 
 @pytest.fixture
@@ -31,20 +31,24 @@ def test_round_trip(path):
     assert not any(p.requires_grad for p in model.parameters())
 
 
-def test_same_bytes_twice(path, tmp_path):
+def test_same_bytes_every_time(path, tmp_path):
     again = tmp_path / "again.safetensors"
-    write_weights(again, random_model(SHAPES[0], dtype=torch.float32), {"step": 5, "cell": "a"})
-    assert path.read_bytes() == again.read_bytes()
+    for _ in range(10):
+        write_weights(again, random_model(SHAPES[0], dtype=torch.float32), {"step": 5, "cell": "a"})
+        assert path.read_bytes() == again.read_bytes()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
 def test_truncated(path, share):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(UserError, match=r"step5\.safetensors is damaged") as error:
+    truncated = path.read_bytes()
+    with pytest.raises(DamagedFile, match=r"step5\.safetensors is damaged") as error:
         read_model(path)
-    assert "set aside as step5.safetensors.damaged" in str(error.value)
-    assert not path.exists()
+    assert error.value.path == path
+    assert error.value.reason.startswith("not a complete checkpoint (")
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == truncated
 
 
 @pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
@@ -52,8 +56,27 @@ def test_flipped_bit(path, place):
     data = bytearray(path.read_bytes())
     data[int(len(data) * place)] ^= 4
     path.write_bytes(bytes(data))
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(DamagedFile, match=r"is damaged: its weights have sha256 \w+, recorded is"):
         read_model(path)
+    assert path.read_bytes() == bytes(data)
+
+
+def test_an_edited_header(path):
+    """Half as many heads of twice the width fit the same tensors."""
+    data = path.read_bytes()
+    edited = data.replace(rb"\"heads\": 4", rb"\"heads\": 2")
+    assert edited != data
+    path.write_bytes(edited)
+    with pytest.raises(DamagedFile, match=r"is damaged: its header has sha256 \w+, recorded is"):
+        read_model(path)
+
+
+def test_a_header_with_numbers_for_keys(tmp_path):
+    path = tmp_path / "state.safetensors"
+    write_tensors(path, {"a": torch.ones(1)}, {"kept": {9: "x", 10: "y"}, "pair": (1, 2.5)})
+    _, header = read_tensors(path)
+    assert header["kept"] == {"9": "x", "10": "y"}
+    assert header["pair"] == [1, 2.5]
 
 
 def test_foreign_files(tmp_path):
@@ -61,7 +84,7 @@ def test_foreign_files(tmp_path):
         read_tensors(tmp_path / "none.safetensors")
     pickle = tmp_path / "weights.safetensors"
     torch.save({"a": torch.ones(2)}, pickle)
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(DamagedFile, match="is damaged"):
         read_tensors(pickle)
 
 

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import oracles
 import pandas as pd
@@ -10,8 +8,10 @@ from test_model import SHAPES, random_model
 from headstability import conditions
 from headstability.activations import activations, pattern_of
 from headstability.caches import write_cache
-from headstability.conditions import identity_table, pattern_groups, stability_tables
+from headstability.conditions import pattern_groups, stability_tables
 from headstability.errors import UserError
+from headstability.files import write_json
+from headstability.identity import identity_table
 
 REFITS = ["seed1", "seed2", "seed3"]
 PROMPTS = [[3, 1, 4, 1, 5], [3, 9], [3, 2, 6, 5, 3, 5, 8, 9, 7, 9], [3, 7, 9]]
@@ -118,7 +118,7 @@ def write_provenance(folder, records):
             "weights_sha256": {"step0": f"init{number}", "step10": f"final{number}"},
         }
         path = folder / f"{number}.json"
-        path.write_text(json.dumps(base | record))
+        write_json(path, base | record)
         out.append(path)
     return out
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headstability import corpus
 from headstability.corpus import Document, documents_from_jsonl, documents_to_jsonl
-from headstability.errors import UserError
+from headstability.errors import DamagedFile, UserError
 
 SOTU = {"type": "sotu", "held_out": 0.1, "seed": 0}
 
@@ -208,10 +208,13 @@ def test_each_line_is_json():
     assert json.loads(lines[1]) == {"name": "n1", "split": "held_out", "text": "two"}
 
 
-def test_truncated_documents_are_set_aside(tmp_path):
+def test_truncated_documents_are_refused_and_left_as_they_are(tmp_path):
     path = tmp_path / "documents.jsonl"
-    path.write_bytes(documents_to_jsonl(documents(["one", "two"]))[:-5])
-    with pytest.raises(UserError, match=r"documents.jsonl is damaged: line 2 .*\n.*run the same"):
+    truncated = documents_to_jsonl(documents(["one", "two"]))[:-5]
+    path.write_bytes(truncated)
+    with pytest.raises(DamagedFile, match=r"documents\.jsonl is damaged: line 2 ") as error:
         list(documents_from_jsonl(path))
-    assert not path.exists()
-    assert path.with_name("documents.jsonl.damaged").exists()
+    assert error.value.path == path
+    assert error.value.reason.startswith("line 2 is not valid JSON (")
+    assert [item.name for item in tmp_path.iterdir()] == ["documents.jsonl"]
+    assert path.read_bytes() == truncated

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from headstability import files
-from headstability.errors import UserError
+from headstability.errors import DamagedFile, UserError
 
 SCRIPTS = Path(files.__file__).resolve().parents[1]
 
@@ -144,15 +144,16 @@ def test_concurrent_writers_never_mix(tmp_path):
 # Every way of writing that this project's library modules use on a path of their own.
 WAYS = {
     "bytes": "files.write_bytes(path, b'x' * 200_000)",
-    "json": "files.write_json(path, ['x' * 200_000])",
+    "json": "files.write_json(path, {'a': 'x' * 200_000})",
     "csv": ("import pandas as pd\n    files.write_csv(path, pd.DataFrame({'a': range(50_000)}))"),
     "tokens": (
-        "from headstability import tokens as t\n"
+        "from headstability import tokenization as t\n"
         "    texts = ['some words and more of them ' * 5000]\n"
         "    tokenizer = t.train_tokenizer(texts[:1], 257)\n"
         "    own = os.path.join(os.path.dirname(path), 'tokenizer')\n"
         "    open(own, 'w').close()\n"
-        "    paths = {'train': path, 'held_out': path, 'manifest': path, 'tokenizer': own}\n"
+        "    paths = dict.fromkeys(('train', 'held_out', 'manifest'), path)\n"
+        "    paths |= {'tokenizer': own, 'documents': own}\n"
         "    t.write_tokens(tokenizer, None, {'train': texts, 'held_out': texts}, paths)"
     ),
 }
@@ -174,7 +175,7 @@ def check_full(process, path, reason):
     assert printed.startswith(f"cannot write {path}: {reason}.\n"), printed
     assert "Free some space" in printed
     assert "run the same command again" in printed
-    assert set(names(path.parent)) <= {"tokenizer"}
+    assert set(names(path.parent)) <= {"tokenizer", f".{path.name}.sha256"}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -267,40 +268,125 @@ def test_json_comes_back_and_is_always_the_same_text(tmp_path):
     assert (tmp_path / "x.json").read_bytes() == (tmp_path / "y.json").read_bytes()
 
 
-@pytest.mark.parametrize("content", [b'{"a": [1, 2', b"", b'{"a": "\xff"}', b"\0" * 20])
-def test_json_that_is_not_whole_is_set_aside(tmp_path, content):
+# --- hashes -------------------------------------------------------------------------------
+
+TABLE = pd.DataFrame({"weight_decay": ["0", "0.10"], "value": [0.1, 0.25], "head": [1, 2]})
+VALUE = {"a": [1, 2.5, None], "b": {"c": "text", "d": True}}
+
+
+def edits(data):
+    """The data with one thing changed, in every way an editor or a disk would."""
+    for place in range(len(data)):
+        yield data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        yield data[:place]
+    yield data + b"\n0.1,0.25,3\n"
+    yield data.replace(b"0.25", b"0.250").replace(b"2.5", b"2.25")
+    yield data.replace(b"\n", b"\r\n").replace(b"text", b"Text")
+
+
+def check_damaged(read, path, edited):
+    path.write_bytes(edited)
+    before = names(path.parent)
+    with pytest.raises(DamagedFile) as caught:
+        read(path)
+    assert caught.value.path == path
+    assert str(caught.value) == f"{path} is damaged: {caught.value.reason}"
+    assert path.read_bytes() == edited
+    assert names(path.parent) == before
+
+
+def test_any_edit_of_a_table_is_noticed(tmp_path):
+    path = tmp_path / "x.csv"
+    files.write_csv(path, TABLE)
+    pd.testing.assert_frame_equal(files.read_csv(path), TABLE)
+    for edited in edits(path.read_bytes()):
+        check_damaged(files.read_csv, path, edited)
+
+
+def test_any_edit_of_the_content_of_json_is_noticed(tmp_path):
+    """All but the spaces between: they mean nothing."""
     path = tmp_path / "x.json"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"x.json is damaged: not valid JSON") as caught:
-        files.read_json(path)
-    assert "set aside as x.json.damaged" in str(caught.value)
-    assert "run the same command again" in str(caught.value)
-    assert names(tmp_path) == ["x.json.damaged"]
-    assert (tmp_path / "x.json.damaged").read_bytes() == content
+    files.write_json(path, VALUE)
+    whole = path.read_bytes()
+    noticed = 0
+    for edited in edits(whole):
+        if b"".join(edited.split()) != b"".join(whole.split()):
+            check_damaged(files.read_json, path, edited)
+            noticed += 1
+    assert noticed > 200
+    path.write_bytes(whole)
+    assert files.read_json(path) == VALUE
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"3", b"null", b"{}", b"\0" * 20, b'{"a": "\xff"}']
+)
+def test_json_of_others_is_refused(tmp_path, content):
+    check_damaged(files.read_json, tmp_path / "x.json", content)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe", b"0" * 64 + b"  x.csv\n"])
+def test_a_table_without_its_hash_is_refused(tmp_path, content):
+    path = tmp_path / "x.csv"
+    files.write_csv(path, TABLE)
+    if content is None:
+        files.sidecar(path).unlink()
+    else:
+        files.sidecar(path).write_bytes(content)
+    check_damaged(files.read_csv, path, path.read_bytes())
+
+
+def test_sha256sum_accepts_the_hash_beside_a_table(tmp_path):
+    path = tmp_path / "x.csv"
+    files.write_csv(path, TABLE)
+    assert names(tmp_path) == [".x.csv.sha256", "x.csv"]
+    command = ["sha256sum", "--check", "--strict", ".x.csv.sha256"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "x.csv: OK\n")
+    path.write_bytes(path.read_bytes()[:-2])
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 1
+
+
+def test_json_is_json_with_its_hash(tmp_path):
+    files.write_json(tmp_path / "x.json", VALUE)
+    text = (tmp_path / "x.json").read_text()
+    content = json.loads(text)
+    assert len(content.pop("content_sha256")) == 64
+    assert content == VALUE
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("read", [files.read_json, files.read_csv])
+def test_missing_files_are_not_damaged(tmp_path, read):
+    with pytest.raises(UserError, match="x is missing: run the same command again") as caught:
+        read(tmp_path / "x")
+    assert not isinstance(caught.value, DamagedFile)
+
+
+def test_a_damaged_file_is_set_aside(tmp_path):
+    path = tmp_path / "x.bin"
+    for content in (b"first", b"second"):
+        path.write_bytes(content)
+        message = files.set_aside(DamagedFile(path, "it is short"))
+        assert message.startswith(f"{path} is damaged: it is short.\n")
+        assert "set aside as x.bin.damaged" in message
+        assert "run the same command again" in message
+        assert names(tmp_path) == ["x.bin.damaged"]
+        assert (tmp_path / "x.bin.damaged").read_bytes() == content
 
 
 def test_a_damaged_file_that_cannot_be_set_aside(tmp_path):
-    message = str(files.damaged(tmp_path / "gone.bin", "it is short"))
-    assert message.startswith(f"{tmp_path / 'gone.bin'} is damaged: it is short.\n")
-    assert "could not be set aside" in message
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"short")
+    path.with_name("x.bin.damaged").mkdir()
+    message = files.set_aside(DamagedFile(path, "it is short"))
+    assert message.startswith(f"{path} is damaged: it is short.\n")
+    assert "could not be set aside (Is a directory)" in message
     assert "delete it and run the same command again" in message
-
-
-def test_the_last_damaged_file_is_kept(tmp_path):
-    for content in (b"first", b"second"):
-        (tmp_path / "x.bin").write_bytes(content)
-        files.damaged(tmp_path / "x.bin", "wrong")
-    assert (tmp_path / "x.bin.damaged").read_bytes() == b"second"
+    assert path.read_bytes() == b"short"
 
 
 def test_sha256_of_a_file(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert files.sha256_file(tmp_path / "x") == expected
-
-
-def test_written_json_is_json(tmp_path):
-    files.write_json(tmp_path / "x.json", [1])
-    text = (tmp_path / "x.json").read_text()
-    assert json.loads(text) == [1]
-    assert text.endswith("\n")

@@ -219,15 +219,15 @@ def test_misspelt_outputs_are_explained(path, words):
         ("layer_stabilty", "layer_stability"),
         ("layer-stability", "layer_stability"),
         ("figure", "figures"),
+        ("verfy", "verify"),
         ("fig3", None),
-        ("qqq", None),
     ],
 )
 def test_misspelt_targets_are_explained(name, guess):
     study = Study(config())
     assert matches(study.unknown_target_pattern, name)["unknown"] == name
     message = str(study.unknown_output(name))
-    assert message.startswith(f"there is no target {name!r}; there are figures, tables, ")
+    assert message.startswith(f"there is no target {name!r}; there are all, figures, tables, ver")
     assert all(figure in message for figure in FIGURES)
     assert guess is None or message.endswith(f"Did you mean {guess}?")
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstability import statistics, tables
-from headstability.errors import UserError
+from headstability.ablation import AblationResult, ablation_table
+from headstability.files import write_csv
 
 numbers = st.lists(
     st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=20
@@ -28,7 +29,7 @@ def test_correlations_that_do_not_exist(measure):
 
 def test_ablation_table():
     ablated = np.array([[110.0, 100.0], [90.0, 130.0]])
-    table = tables.ablation_table(100.0, ablated, 50)
+    table = ablation_table(AblationResult(50, 100.0, ablated))
     row = table[(table["layer"] == 2) & (table["head"] == 2)].iloc[0]
     assert row["perplexity"] == pytest.approx(np.exp(2))
     assert row["ablated_perplexity"] == pytest.approx(np.exp(2.6))
@@ -103,22 +104,9 @@ def test_heads_table_refuses_doubled_heads(stability):
         tables.heads_table(stability, doubled)
 
 
-def test_reading_tables(tmp_path, stability):
-    path = tmp_path / "a.csv"
-    stability.to_csv(path, index=False)
-    read = tables.read_table(path)
-    assert read["weight_decay"].unique().tolist() == ["0", "0.1"]
-    with pytest.raises(UserError, match="is missing"):
-        tables.read_table(tmp_path / "none.csv")
-    path.write_text("")
-    with pytest.raises(UserError, match=r"a\.csv is damaged"):
-        tables.read_table(path)
-    assert not path.exists()
-
-
 def test_stacking_conditions(tmp_path):
     for name in ("a", "b"):
-        pd.DataFrame({"layer": [1, 2]}).to_csv(tmp_path / name, index=False)
+        write_csv(tmp_path / name, pd.DataFrame({"layer": [1, 2]}))
     labels = [
         {"architecture": "x", "weight_decay": "0", "refit": "seed1"},
         {"architecture": "x", "weight_decay": "0.1", "refit": "seed1"},

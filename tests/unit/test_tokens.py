@@ -11,20 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstability.errors import UserError
-from headstability.tokens import (
+from headstability.errors import DamagedFile, UserError
+from headstability.files import read_json, sha256_file
+from headstability.prompts import make_prompts, passages, prompts_from_file
+from headstability.tokenization import (
     BOS,
-    TokenFile,
     encode,
     load_tokenizer,
-    make_prompts,
-    open_tokens,
-    passages,
-    prompts_from_file,
     save_tokenizer,
     train_tokenizer,
     write_tokens,
 )
+from headstability.tokens import TokenFile, open_tokens
 
 TEXTS = [
     "The state of the union is strong, and the union of the states is stronger.",
@@ -55,7 +53,7 @@ def test_any_text_survives(tokenizer, text):
 def test_a_tokenizer_is_the_same_bytes_every_time(tmp_path):
     """In other processes too: hashing of text is seeded differently in each."""
     program = (
-        "import sys; from headstability.tokens import *; import test_tokens as t; "
+        "import sys; from headstability.tokenization import *; import test_tokens as t; "
         "save_tokenizer(train_tokenizer(t.TEXTS, 300), sys.argv[1])"
     )
     here = Path(__file__).resolve()
@@ -103,12 +101,18 @@ def test_what_is_no_tokenizer_is_refused(tokenizer, tmp_path, content):
 
 
 @pytest.fixture
-def written(tokenizer, tmp_path):
+def paths(tokenizer, tmp_path):
+    """Paths of token files; what they are made of is there."""
+    names = ("train.bin", "held_out.bin", "tokenizer.json", "documents.jsonl")
+    found = {name.split(".")[0]: str(tmp_path / name) for name in names}
+    save_tokenizer(tokenizer, found["tokenizer"])
+    Path(found["documents"]).write_text("the documents")
+    return {**found, "manifest": str(tmp_path / "tokens.json")}
+
+
+@pytest.fixture
+def written(tokenizer, paths):
     """Paths of the token files of a small corpus of two splits."""
-    paths = {name: str(tmp_path / f"{name}.bin") for name in ("train", "held_out")}
-    paths |= {"manifest": str(tmp_path / "tokens.json")}
-    paths |= {"tokenizer": str(tmp_path / "tokenizer.json")}
-    save_tokenizer(tokenizer, paths["tokenizer"])
     splits = {"train": iter(TEXTS[:2]), "held_out": iter(TEXTS[2:5])}
     write_tokens(tokenizer, None, splits, paths)
     return paths
@@ -125,10 +129,16 @@ def test_documents_are_separated_and_nothing_else_is(tokenizer, written):
     assert bos not in (held_out.ids[0], held_out.ids[-1])
 
 
-def test_separators_across_batches(tokenizer, tmp_path):
+def test_the_manifest_records_what_the_tokens_are_made_of(written):
+    manifest = read_json(written["manifest"])
+    for name in ("tokenizer", "documents"):
+        assert manifest[f"{name}_sha256"] == sha256_file(written[name])
+    for split in ("train", "held_out"):
+        assert manifest["splits"][split]["sha256"] == sha256_file(written[split])
+
+
+def test_separators_across_batches(tokenizer, paths):
     """More documents than are tokenised at once."""
-    paths = {name: str(tmp_path / name) for name in ("train", "held_out", "manifest", "tokenizer")}
-    save_tokenizer(tokenizer, paths["tokenizer"])
     texts = [f"document {i}" for i in range(150)]
     write_tokens(tokenizer, None, {"train": texts, "held_out": texts[:1]}, paths)
     ids = open_tokens(paths["manifest"], paths["train"], "train").ids.tolist()
@@ -160,9 +170,7 @@ class LargeTokenizer:
 
 
 @pytest.mark.parametrize(("size", "width"), [(257, 2), (65536, 2), (65537, 4), (100_000, 4)])
-def test_ids_take_two_bytes_while_they_fit(tmp_path, size, width):
-    paths = {name: str(tmp_path / name) for name in ("train", "held_out", "manifest", "tokenizer")}
-    Path(paths["tokenizer"]).write_text("{}")
+def test_ids_take_two_bytes_while_they_fit(paths, size, width):
     splits = {"train": ["abc", "d"], "held_out": ["ab"]}
     write_tokens(LargeTokenizer(size), None, splits, paths)
     assert Path(paths["train"]).stat().st_size == 5 * width
@@ -170,16 +178,15 @@ def test_ids_take_two_bytes_while_they_fit(tmp_path, size, width):
     assert ids.tolist() == [size - 2] * 3 + [size - 1, size - 2]
 
 
-def test_a_split_without_tokens_is_refused(tokenizer, tmp_path):
-    paths = {name: str(tmp_path / name) for name in ("train", "held_out", "manifest", "tokenizer")}
-    save_tokenizer(tokenizer, paths["tokenizer"])
+def test_a_split_without_tokens_is_refused(tokenizer, paths, tmp_path):
     with pytest.raises(UserError, match=r"held_out split .* holds no tokens: give more text"):
         write_tokens(tokenizer, None, {"train": ["a"], "held_out": [""]}, paths)
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["tokenizer", "train"]
+    left = sorted(item.name for item in tmp_path.iterdir())
+    assert left == ["documents.jsonl", "tokenizer.json", "train.bin"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "lengthened", "flipped", "emptied"])
-def test_damaged_token_files_are_set_aside(written, damage):
+def test_damaged_token_files_are_refused_and_left_as_they_are(written, damage):
     path = Path(written["held_out"])
     whole = path.read_bytes()
     flipped = bytearray(whole)
@@ -191,22 +198,26 @@ def test_damaged_token_files_are_set_aside(written, damage):
         "emptied": b"",
     }[damage]
     path.write_bytes(damaged)
-    with pytest.raises(UserError) as caught:
+    before = sorted(path.parent.iterdir())
+    with pytest.raises(DamagedFile) as caught:
         open_tokens(written["manifest"], path, "held_out")
-    message = str(caught.value)
-    assert message.startswith(f"{path} is damaged: ")
-    assert "held_out.bin.damaged" in message
-    assert "run the same command again" in message
-    assert not path.exists()
-    assert path.with_name("held_out.bin.damaged").read_bytes() == damaged
+    assert caught.value.path == path
+    if damage == "flipped":
+        recorded = read_json(written["manifest"])["splits"]["held_out"]["sha256"]
+        assert caught.value.reason == f"its sha256 is not {recorded}"
+    else:
+        assert caught.value.reason == f"{len(damaged)} bytes, expected {len(whole)}"
+    assert path.read_bytes() == damaged
+    assert sorted(path.parent.iterdir()) == before
 
 
-def test_a_damaged_manifest_is_set_aside(written):
+def test_a_damaged_manifest_is_named_itself(written):
     path = Path(written["manifest"])
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(UserError, match=r"tokens.json is damaged: not valid JSON"):
+    with pytest.raises(DamagedFile, match=r"tokens.json is damaged: not the JSON") as caught:
         open_tokens(path, written["train"], "train")
-    assert path.with_name("tokens.json.damaged").exists()
+    assert caught.value.path == path
+    assert len(path.read_bytes()) == 40
 
 
 # --- rows ---------------------------------------------------------------------------------

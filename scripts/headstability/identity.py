@@ -1,0 +1,65 @@
+"""Whether the refits of a condition are the different training runs they claim to be."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import pandas as pd
+
+from .errors import UserError
+from .files import read_json
+
+
+def identity_table(refits: Sequence[str], provenance_paths: Sequence[str | Path]) -> pd.DataFrame:
+    """Check that a condition's refits are different training runs.
+
+    Args:
+        refits: names of the refits.
+        provenance_paths: the provenance of each.
+
+    Returns:
+        One row a refit: seeds, steps, held-out loss and the hashes of first and last weights.
+
+    Raises:
+        UserError: two refits end with the same weights, or start with the same weights under
+            different init seeds, or with different ones under the same, or are one cell copied;
+            names the cells.
+    """
+    records = [read_json(path) for path in provenance_paths]
+    rows = []
+    for refit, record in zip(refits, records, strict=True):
+        hashes = record["weights_sha256"]
+        rows.append(
+            {
+                "refit": refit,
+                "cell": record["cell"],
+                "init_seed": record["init_seed"],
+                "data_seed": record["data_seed"],
+                "step": record["step"],
+                "held_out_loss": record["held_out_loss"],
+                "initial_sha256": hashes["step0"],
+                "final_sha256": hashes[f"step{record['step']}"],
+            }
+        )
+    problems = []
+    for (one, one_path), (two, two_path) in combinations(
+        zip(rows, provenance_paths, strict=True), 2
+    ):
+        cells = f"{one['cell']} and {two['cell']}"
+        if one["cell"] == two["cell"]:
+            problems.append(f"{one_path} and {two_path} are both of the cell {one['cell']}")
+            continue
+        if one["final_sha256"] == two["final_sha256"]:
+            problems.append(f"{cells} have the same final weights")
+        same_start = one["initial_sha256"] == two["initial_sha256"]
+        if same_start and one["init_seed"] != two["init_seed"]:
+            problems.append(f"{cells} have the same initial weights under different init seeds")
+        if not same_start and one["init_seed"] == two["init_seed"]:
+            problems.append(f"{cells} have different initial weights under the same init seed")
+    if problems:
+        raise UserError(
+            "refits are not independent training runs:\n  "
+            + "\n  ".join(problems)
+            + "\nDelete the cells that were copied or mislabelled and run the same command again."
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,186 @@
+"""The registry of rules: specifications, outputs and the files of a complete study."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from test_study import config, outputs, with_files
+
+from headstability import jobs
+from headstability.codehash import code_hashes
+from headstability.jobs import KINDS, canonical, expected_files, job_parameter, wildcards_of
+from headstability.paths import fill
+from headstability.study import Study
+
+SCRIPTS = Path(jobs.__file__).resolve().parents[1]
+CODE = code_hashes(SCRIPTS / "train.py")
+STUDIES = {
+    "as configured": {},
+    "crossed refits": {"refits": {"init_seeds": [2, 1], "data_seeds": [7, 5]}},
+    "ablation on text": {"ablation__text": "held_out"},
+    "two prompt sets": {"ablation__text": "mine"},
+    "small weight decay": {"weight_decays": [1e-05, 0]},
+}
+
+
+@pytest.fixture(params=STUDIES)
+def study(request, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with_files(tmp_path)
+    return Study(config(**STUDIES[request.param]))
+
+
+def wildcards_in(pattern):
+    return set(re.findall(r"\{(\w+)\}", pattern))
+
+
+def jobs_of(study):
+    """Every job behind the files of a study: rule, wildcards and one of its files."""
+    return [(rule, wildcards_of(study, rule, path), path) for path, rule in expected_files(study)]
+
+
+def test_no_file_is_expected_twice_or_under_two_rules(study):
+    paths = [path for path, _ in expected_files(study)]
+    assert len(set(paths)) == len(paths) > 100
+    assert not any("{" in path for path in paths)
+
+
+def test_expected_files_are_outputs_of_the_study(study):
+    """Those that tables and figures rest on, of all that can be asked for."""
+    expected = {path for path, _ in expected_files(study)}
+    possible = set(outputs(study)) | set(
+        study.per_cell(study.paths.ablation, step=study.steps, text="held_out")
+    )
+    assert expected <= possible
+    assert set(study.figure_paths()) < expected
+    assert set(study.per_cell(study.paths.provenance)) < expected
+
+
+def test_every_cell_has_its_files():
+    study = Study(config())
+    found = [path for path, _ in expected_files(study) if "/cells/large/wd0/seed2/" in path]
+    assert sorted(path.split("/seed2/")[1] for path in found) == [
+        "caches/step40/passages.zarr.zip",
+        "checkpoints/step0.safetensors",
+        "checkpoints/step20.safetensors",
+        "checkpoints/step40.safetensors",
+        "provenance.json",
+        "training.csv",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("edits", "sets"),
+    [
+        ({}, ["passages"]),
+        ({"ablation__text": "held_out"}, ["passages"]),
+        ({"ablation__text": "mine"}, ["mine", "passages"]),
+        ({"stability__prompts": "mine", "ablation__text": "mine"}, ["mine"]),
+    ],
+)
+def test_only_prompt_sets_in_use_are_expected(edits, sets):
+    found = [path for path, rule in expected_files(Study(config(**edits))) if rule == "prompts"]
+    assert [Path(path).stem for path in found] == sets
+
+
+def test_wildcards_of_inverts_filling(study):
+    for rule, wildcards, path in jobs_of(study):
+        patterns = KINDS[rule].outputs(study)
+        assert path in [fill(p, **wildcards) for p in patterns if wildcards_in(p) <= set(wildcards)]
+        known = {key: value for key, value in wildcards.items() if key != "step" or rule != "train"}
+        study.require(**known)
+
+
+def test_wildcards_of_knows_every_pattern_of_every_rule(study):
+    values = {
+        "architecture": "a-b_c",
+        "weight_decay": "0.00001",
+        "refit": "init1-data2",
+        "step": "7",
+        "prompts": "p.q",
+        "text": "t",
+    }
+    for rule, kind in KINDS.items():
+        for pattern in kind.outputs(study):
+            used = {name: values[name] for name in wildcards_in(pattern)}
+            assert wildcards_of(study, rule, fill(pattern, **values)) == used
+            assert wildcards_of(study, rule, fill(pattern, **values) + "x") is None
+            assert wildcards_of(study, rule, "x" + fill(pattern, **values)) is None
+
+
+def test_a_wildcard_that_stands_twice_has_one_value(monkeypatch):
+    kind = jobs.JobKind(Study.cache_spec, lambda study: ["{refit}/x.{refit}"])
+    monkeypatch.setitem(KINDS, "cache", kind)
+    study = Study(config())
+    assert wildcards_of(study, "cache", "a/x.a") == {"refit": "a"}
+    assert wildcards_of(study, "cache", "a/x.b") is None
+
+
+def test_no_file_is_of_two_rules(study):
+    for path, rule in expected_files(study):
+        makers = [other for other in KINDS if wildcards_of(study, other, path) is not None]
+        assert makers == [rule]
+
+
+def test_every_rule_has_its_script_and_every_script_of_a_rule_its_entry():
+    ending = "\nrun(snakemake, main)\n"
+    scripts = {p.stem for p in SCRIPTS.glob("*.py") if p.read_text().endswith(ending)}
+    assert scripts == set(KINDS)
+
+
+def test_every_rule_has_its_parameter_and_its_script():
+    """Each rule with a script passes its own name to `spec`, and runs the script of that name."""
+    found = {}
+    for path in (SCRIPTS.parent / "rules").glob("*.smk"):
+        for name, body in re.findall(r"^rule (\w+):\n((?:[ \t].*\n|\n)*)", path.read_text(), re.M):
+            if "script:" in body:
+                found[name] = body
+    assert set(found) == set(KINDS)
+    for name, body in found.items():
+        assert re.search(rf'params:\s+spec=spec\("{name}"\),\n', body), name
+        assert re.search(rf'script:\s+"\.\./scripts/{name}\.py"\n', body), name
+
+
+def test_parameters_survive_being_recorded(study):
+    for rule, wildcards, _ in jobs_of(study):
+        parameter = job_parameter(study, rule, wildcards, CODE)
+        assert json.loads(canonical(parameter)) == parameter
+        assert json.loads(json.dumps(parameter)) == parameter
+        assert parameter["code"] == CODE
+
+
+def test_parameters_hold_the_specification_of_their_wildcards():
+    study = Study(config())
+    wildcards = {"architecture": "large", "weight_decay": "0", "refit": "seed2", "step": "40"}
+    parameter = job_parameter(study, "train", wildcards, CODE)
+    expected = study.train_spec("large", "0", "seed2")
+    assert parameter["spec"] == json.loads(json.dumps(expected))
+    assert parameter["spec"] != json.loads(json.dumps(study.train_spec("large", "0", "seed1")))
+    assert parameter["spec"]["training"]["betas"] == [0.9, 0.999]
+
+
+def test_the_job_that_looks_at_everything_expects_everything(study):
+    parameter = job_parameter(study, "verify", {}, CODE)
+    assert parameter["spec"]["root"] == "results/demo"
+    assert parameter["spec"]["expected"] == [path for path, _ in expected_files(study)]
+
+
+def test_the_text_of_a_parameter_does_not_depend_on_order():
+    one = {"spec": {"b": 1, "a": {"y": 2, "x": [1, 2]}}, "code": {"m": "1", "k": "2"}}
+    two = {"code": {"k": "2", "m": "1"}, "spec": {"a": {"x": [1, 2], "y": 2}, "b": 1}}
+    assert canonical(one) == canonical(two)
+    two["spec"]["a"]["x"] = [2, 1]
+    assert canonical(one) != canonical(two)
+
+
+def test_what_can_be_asked_for_includes_what_is_expected():
+    study = Study(config())
+    expected = {path for path, _ in expected_files(study)}
+    possible = {path for path, _ in expected_files(study, on_request=True)}
+    assert expected < possible
+    kept = set(map(str, study.checkpoint_steps))
+    for path in possible - expected:
+        step = re.search(r"/step(\d+)/", path)
+        assert step is None or step[1] in kept
+    assert any("/caches/step0/" in path for path in possible - expected)

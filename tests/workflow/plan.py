@@ -1,0 +1,112 @@
+"""The jobs of a study by message and what each reads: what edits are expected to set off.
+
+Written from what the study is about, not from rules/, so that a missing or superfluous dependency
+of a rule shows.
+"""
+
+import os
+import re
+from contextlib import ExitStack, contextmanager
+
+from driver import SMOKE, jobs
+
+CORPUS = "Reading the corpus and splitting it by document"
+TOKENIZER = "Making the tokenizer"
+TOKENS = "Tokenising the corpus"
+HEADS = "Table of all heads"
+LAYERS = "Table of layer stability"
+CORRELATION = "Table of the correlation of stability with ablation effects"
+
+
+class Plan:
+    """All jobs of the smoke study, or of one that differs in the arguments."""
+
+    def __init__(
+        self,
+        architectures=("one", "two"),
+        decays=("0", "0.1"),
+        refits=("seed1", "seed2"),
+        step=30,
+        prompts="passages",
+        text="passages",
+    ):
+        self.needs = {CORPUS: {}, TOKENIZER: {CORPUS}, TOKENS: {CORPUS, TOKENIZER}}
+        for name in {prompts, text} - {"held_out"}:
+            self.needs[f"Making the prompt set {name}"] = {TOKENIZER, TOKENS}
+        ablated_text = TOKENS if text == "held_out" else f"Making the prompt set {text}"
+        stabilities, ablations, refit_tables = set(), set(), set()
+        for condition in (f"{name}, wd {decay}" for name in architectures for decay in decays):
+            trainings = {f"Training {condition}, {refit}" for refit in refits}
+            caches = {f"Caching {condition}, {r}, step {step}, on {prompts}": r for r in refits}
+            for training in trainings:
+                self.needs[training] = {TOKENS}
+                ablation = training.replace("Training", "Ablating")
+                self.needs[ablation] = {training, ablated_text}
+                ablations.add(ablation)
+            for cache, refit in caches.items():
+                made_of = {f"Training {condition}, {refit}", f"Making the prompt set {prompts}"}
+                self.needs[cache] = made_of
+            checked = f"Checking that the refits of {condition} differ"
+            self.needs[checked] = trainings
+            stability = f"Stability of {condition}"
+            self.needs[stability] = {*caches, checked}
+            anchor, pairs = f"Table of the anchor's heads of {condition}", "pairs of refits of"
+            self.needs[anchor] = self.needs[f"Table of {pairs} {condition}"] = {stability}
+            self.needs[f"Figure: head map of {condition}"] = {anchor}
+            self.needs[f"Figure: {pairs} {condition}"] = {f"Table of {pairs} {condition}"}
+            stabilities.add(stability)
+            refit_tables.add(checked)
+        self.needs[HEADS] = stabilities | ablations
+        self.needs[LAYERS] = stabilities | refit_tables
+        self.needs[CORRELATION] = {HEADS}
+        self.needs["Figure: layer stability"] = {LAYERS}
+        self.needs["Figure: stability and ablation effects"] = {CORRELATION}
+        assert set().union(*self.needs.values()) <= self.needs.keys()
+
+    def below(self, *patterns):
+        """Sorted: the jobs one of the patterns matches from the start, and all that needs them."""
+        found = {job for job in self.needs for pattern in patterns if re.match(pattern, job)}
+        assert all(any(re.match(p, job) for job in found) for p in patterns), "a pattern of no job"
+        while more := {job for job, needs in self.needs.items() if found & set(needs)} - found:
+            found |= more
+        return sorted(found)
+
+
+def expect(folder, expected, *args, study=SMOKE):
+    """Assert that a dry run would do exactly the expected jobs."""
+    planned = jobs(folder, *args, *study)  # targets before --configfile, which takes many
+    surplus, missing = set(planned) - set(expected), set(expected) - set(planned)
+    assert not surplus, f"would run for nothing: {sorted(surplus)}"
+    assert not missing, f"would not run: {sorted(missing)}"
+    assert planned == sorted(expected), "a job is planned twice"
+
+
+@contextmanager
+def rewritten(path, change):
+    """Apply `change` to a file's text; afterwards its bytes and times are as before."""
+    before, status = path.read_bytes(), path.stat()
+    after = change(before.decode())
+    assert after.encode() != before, f"the edit of {path.name} changes nothing"
+    path.write_text(after)
+    try:
+        yield path
+    finally:
+        path.write_bytes(before)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def edited(path, old, new):
+    """Replace a text of a file, which must be there."""
+    assert old in path.read_text(), f"{old!r} is not in {path.name}"
+    return rewritten(path, lambda text: text.replace(old, new))
+
+
+@contextmanager
+def removed(*paths):
+    """Take files away for a while."""
+    with ExitStack() as stack:
+        for path in paths:
+            aside = path.with_name(f"{path.name}.aside")
+            path.rename(aside)
+            stack.callback(aside.rename, path)
+        yield
