@@ -5,9 +5,8 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir, "scripts")
 sys.path.insert(0, str(SCRIPTS))
 
-from headstability.codehash import code_hashes
 from headstability.errors import UserError
-from headstability.jobs import canonical, job_parameter
+from headstability.jobs import Parameters, canonical
 from headstability.liveness import mark_running
 from headstability.paths import fill
 from headstability.study import FIGURES, Study
@@ -33,12 +32,9 @@ def load_study(config):
 
 def spec(rule):
     """A rule's only parameter: what decides whether a finished job still stands."""
-    # Hashed now: Snakemake asks for some parameters only when a job starts, and would then see
-    # code that was edited in the meantime.
-    code = code_hashes(SCRIPTS / f"{rule}.py")
 
     def parameter(wildcards):
-        return canonical(job_parameter(study, rule, dict(wildcards.items()), code))
+        return canonical(parameters.of(rule, dict(wildcards.items())))
 
     return parameter
 
@@ -79,6 +75,9 @@ def explain_unknown_output(wildcards):
 mark_running()
 study = load_study(config)
 paths = study.paths
+# Hashed now: Snakemake asks for some parameters only when a job starts, and would then see code
+# that was edited in the meantime.
+parameters = Parameters(study, SCRIPTS)
 
 # Every checkpoint of a cell. Rules that read one list them all: a step added to the config is an
 # output Snakemake has no record of, and of such a job it compares no parameters. Unless somebody

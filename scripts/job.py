@@ -93,6 +93,11 @@ def _message(error: Exception, log_path: Path) -> str:
         return set_aside(error)
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return (
+            f"{error.filename} is missing, perhaps set aside as damaged by another job: "
+            "run the same command again"
+        )
     if isinstance(error, OSError) and error.filename:
         return str(write_failure(Path(str(error.filename)), error))
     if isinstance(error, MemoryError):

@@ -52,7 +52,8 @@ def reasons_for(row: dict[str, str], study: Study, records: dict) -> list[str]:
     reasons = parameter_reasons(row["rule"], wildcards, recorded, current)
     if row["status"] == "updated input files":
         reasons += input_reasons(record)
-    if not reasons and row["status"] != "ok":
+    # Changed parameters without a change of its own: the change lies with a job it reads from.
+    if not reasons and row["status"] not in ("ok", "params changed"):
         reasons.append(row["status"])
     return reasons
 

@@ -209,10 +209,11 @@ def set_aside(error: DamagedFile) -> str:
     try:
         os.replace(error.path, aside)
     except OSError as failure:
-        return (
-            f"{error}.\nIt could not be set aside ({failure.strerror}): delete it and run the same "
-            "command again to rebuild it."
-        )
+        if error.path.exists() or not aside.exists():  # else another job was faster
+            return (
+                f"{error}.\nIt could not be set aside ({failure.strerror}): delete it and run the "
+                "same command again to rebuild it."
+            )
     return (
         f"{error}.\nIt was set aside as {aside.name}: run the same command again and Snakemake "
         "rebuilds it."

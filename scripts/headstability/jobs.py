@@ -4,14 +4,17 @@ Rules declare their files themselves; a test compares them with this list, which
 look at a study from outside: `verify`, `why` and the parameters of rules.
 """
 
+import hashlib
 import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
+from .codehash import code_hashes
 from .study import FIGURES, Study
 
 
@@ -22,10 +25,12 @@ class JobKind:
     Attributes:
         spec: what such a job depends on, from the study and the wildcards it names.
         outputs: patterns of the files it makes.
+        upstream: rules whose outputs it reads.
     """
 
     spec: Callable[..., dict[str, Any]]
     outputs: Callable[[Study], list[str]]
+    upstream: tuple[str, ...] = ()
 
 
 def _everything(study: Study) -> dict[str, Any]:
@@ -56,25 +61,37 @@ def _figure(name: str) -> Callable[[Study], list[str]]:
 
 KINDS: dict[str, JobKind] = {
     "corpus": JobKind(Study.corpus_spec, _patterns("documents")),
-    "tokenizer": JobKind(Study.tokenizer_spec, _patterns("tokenizer")),
-    "tokens": JobKind(Study.tokens_spec, _patterns("train_tokens", "held_out_tokens", "tokens")),
-    "prompts": JobKind(Study.prompts_spec, _patterns("prompts")),
-    "train": JobKind(Study.train_spec, _patterns("checkpoint", "training", "provenance")),
-    "cache": JobKind(Study.cache_spec, _patterns("cache")),
-    "refits": JobKind(Study.refits_spec, _patterns("refits")),
-    "stability": JobKind(
-        Study.refits_spec, _patterns("stability_heads", "stability_pairs", "stability_matches")
+    "tokenizer": JobKind(Study.tokenizer_spec, _patterns("tokenizer"), ("corpus",)),
+    "tokens": JobKind(
+        Study.tokens_spec, _patterns("train_tokens", "held_out_tokens", "tokens"), ("tokenizer",)
     ),
-    "ablation": JobKind(Study.ablation_spec, _patterns("ablation")),
-    "heads_table": JobKind(Study.grid_spec, _table("heads")),
-    "layer_stability_table": JobKind(Study.grid_spec, _table("layer_stability")),
-    "stability_ablation_table": JobKind(_nothing, _table("stability_ablation")),
-    "head_map_table": JobKind(Study.anchor_spec, _table(FIGURES["head_map"])),
-    "pairwise_table": JobKind(_nothing, _table(FIGURES["pairwise"])),
-    "layer_stability": JobKind(Study.figure_spec, _figure("layer_stability")),
-    "stability_ablation": JobKind(Study.figure_spec, _figure("stability_ablation")),
-    "draw_head_map": JobKind(Study.look_spec, _figure("head_map")),
-    "draw_pairwise": JobKind(Study.look_spec, _figure("pairwise")),
+    "prompts": JobKind(Study.prompts_spec, _patterns("prompts"), ("tokens",)),
+    "train": JobKind(
+        Study.train_spec, _patterns("checkpoint", "training", "provenance"), ("tokens",)
+    ),
+    "cache": JobKind(Study.cache_spec, _patterns("cache"), ("train", "prompts")),
+    "refits": JobKind(Study.refits_spec, _patterns("refits"), ("train",)),
+    "stability": JobKind(
+        Study.refits_spec,
+        _patterns("stability_heads", "stability_pairs", "stability_matches"),
+        ("cache", "refits"),
+    ),
+    "ablation": JobKind(Study.ablation_spec, _patterns("ablation"), ("train", "prompts")),
+    "heads_table": JobKind(Study.grid_spec, _table("heads"), ("stability", "ablation")),
+    "layer_stability_table": JobKind(
+        Study.grid_spec, _table("layer_stability"), ("stability", "refits")
+    ),
+    "stability_ablation_table": JobKind(_nothing, _table("stability_ablation"), ("heads_table",)),
+    "head_map_table": JobKind(Study.anchor_spec, _table(FIGURES["head_map"]), ("stability",)),
+    "pairwise_table": JobKind(_nothing, _table(FIGURES["pairwise"]), ("stability",)),
+    "layer_stability": JobKind(
+        Study.figure_spec, _figure("layer_stability"), ("layer_stability_table",)
+    ),
+    "stability_ablation": JobKind(
+        Study.figure_spec, _figure("stability_ablation"), ("stability_ablation_table",)
+    ),
+    "draw_head_map": JobKind(Study.look_spec, _figure("head_map"), ("head_map_table",)),
+    "draw_pairwise": JobKind(Study.look_spec, _figure("pairwise"), ("pairwise_table",)),
     "verify": JobKind(_everything, _patterns()),
 }
 
@@ -95,6 +112,73 @@ def job_parameter(
     chosen = make(study, **{name: wildcards[name] for name in wanted})
     parameter = {"code": code, "spec": chosen}
     return json.loads(canonical(parameter))  # as it is recorded: lists, not tuples
+
+
+class Parameters:
+    """The parameters of all jobs of a study.
+
+    A job's parameter holds, beside its own code and specification, a digest of those of every job
+    it depends on. Snakemake alone would forget: if a job that must run again fails, its outputs
+    are removed, and as nobody asks for them by name, the older tables and figures below would
+    count as current the next time.
+    """
+
+    def __init__(self, study: Study, scripts: Path) -> None:
+        """Hash the code of every rule.
+
+        Args:
+            study: the study.
+            scripts: folder of the scripts; a rule's is <rule>.py.
+        """
+        self.study = study
+        self.code = {rule: code_hashes(scripts / f"{rule}.py") for rule in KINDS}
+        self.digests: dict[tuple, str] = {}
+
+    def of(self, rule: str, wildcards: Mapping[str, str]) -> dict[str, Any]:
+        """The parameter of one job: code, spec and a digest of all that lies upstream."""
+        parameter = job_parameter(self.study, rule, wildcards, self.code[rule])
+        above = sorted({self._digest(*job) for job in self._upstream(rule, wildcards)})
+        return {**parameter, "upstream": _sha256("".join(above))}
+
+    def _digest(self, rule: str, wildcards: Mapping[str, str]) -> str:
+        key = (rule, *sorted(wildcards.items()))
+        if key not in self.digests:
+            self.digests[key] = _sha256(canonical(self.of(rule, wildcards)))
+        return self.digests[key]
+
+    def _upstream(
+        self, rule: str, wildcards: Mapping[str, str]
+    ) -> Iterator[tuple[str, dict[str, str]]]:
+        """The jobs one job reads from: of all refits or conditions where it names none."""
+        given = {**self.study.measured, **wildcards}
+        for other in KINDS[rule].upstream:
+            if rule == "ablation" and other == "prompts":
+                if given["text"] == "held_out":
+                    yield "tokens", {}
+                    continue
+                given = {**given, "prompts": given["text"]}
+            names = _wildcard_names(self.study, other)
+            if "refit" in names and "refit" not in given:
+                jobs = self.study.cells()
+            elif "architecture" in names and "architecture" not in given:
+                jobs = self.study.conditions()
+            else:
+                jobs = [{}]
+            for job in jobs:
+                filled = {**job, **given}
+                if all(filled[name] == value for name, value in job.items()):
+                    yield other, {name: filled[name] for name in names}
+
+
+def _wildcard_names(study: Study, rule: str) -> list[str]:
+    """Names of the wildcards all outputs of a rule share."""
+    patterns = KINDS[rule].outputs(study)
+    shared = set.intersection(*({*re.findall(r"\{(\w+)\}", pattern)} for pattern in patterns))
+    return sorted(shared)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def canonical(parameter: dict[str, Any]) -> str:

@@ -13,6 +13,9 @@ import psutil
 from .errors import UserError
 
 RUN_MARK = Path(".snakemake", "headstability.running")
+# Jobs inherit the number of the Snakemake process that starts them. Their parents do not tell: a
+# job whose Snakemake was killed while it was starting has none of that name.
+STARTED_BY = "HEADSTABILITY_STARTED_BY"
 
 
 def resume_folder(file_of_cell: str | Path) -> Path:
@@ -26,6 +29,7 @@ def resume_folder(file_of_cell: str | Path) -> Path:
 
 def mark_running() -> None:
     """Hold a shared lock for as long as this process lives: a run is going on in this folder."""
+    os.environ[STARTED_BY] = str(os.getpid())
     with suppress(OSError):  # a file system without locks, or one we may not write to
         RUN_MARK.parent.mkdir(exist_ok=True)
         handle = os.open(RUN_MARK, os.O_CREAT | os.O_RDWR, 0o666)
@@ -95,22 +99,15 @@ def end_with_snakemake(interval: float = 1.0) -> None:
     Snakemake killed by SIGKILL leaves its jobs behind; they would work on for hours unseen, beside
     the jobs that the next run starts.
     """
-    started_by = next((p for p in psutil.Process().parents() if "snakemake" in _words(p)), None)
+    started_by = os.environ.get(STARTED_BY)
     if started_by is None:
         return
 
     def watch() -> None:
-        with suppress(psutil.NoSuchProcess):
-            while started_by.is_running() and started_by.status() != psutil.STATUS_ZOMBIE:
+        with suppress(psutil.NoSuchProcess):  # killed while this process was starting
+            run = psutil.Process(int(started_by))
+            while run.is_running() and run.status() != psutil.STATUS_ZOMBIE:
                 time.sleep(interval)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _words(process: psutil.Process) -> list[str]:
-    """The program and script of a process, without paths of other arguments."""
-    try:
-        return [Path(word).name for word in process.cmdline()[:3]]
-    except psutil.Error:
-        return []

@@ -5,6 +5,7 @@ exactly the keys it uses.
 """
 
 import difflib
+import hashlib
 import itertools
 import os
 import re
@@ -18,6 +19,8 @@ from .errors import UserError
 from .paths import RESULTS, Paths, fill, format_weight_decay
 from .schema import CrossedRefits, FilePrompts, FileTokenizer, TextCorpus
 
+# A user's file up to this size counts by its whole content, a larger one by size and both ends.
+WHOLE_CONTENT, CONTENT_END = 2**28, 2**20
 # Figures of the study: names that hold `{architecture}` exist once per condition.
 PER_CONDITION = "{architecture}/wd{weight_decay}"
 FIGURES = {
@@ -244,16 +247,16 @@ class Study:
     # --- what jobs need to know -----------------------------------------------------------
 
     def corpus_spec(self) -> dict[str, Any]:
-        """For the job that reads the corpus. Sizes reveal files changed under an old mtime."""
+        """For the job that reads the corpus; with the content of the user's files."""
         spec = self.config.corpus.model_dump()
-        spec["bytes"] = [_size(path) for path in self.corpus_files()]
+        spec["content"] = [_content(path) for path in self.corpus_files()]
         return spec
 
     def tokenizer_spec(self) -> dict[str, Any]:
         """For the job that makes or reads the tokenizer."""
         spec = self.config.tokenizer.model_dump()
         if spec["type"] == "file":
-            spec["bytes"] = _size(spec["path"])
+            spec["content"] = _content(spec["path"])
         return spec
 
     def tokens_spec(self) -> dict[str, Any]:
@@ -264,7 +267,7 @@ class Study:
         """For the job that makes one prompt set."""
         spec = self.config.prompts[prompts].model_dump()
         if spec["type"] == "file":
-            spec["bytes"] = _size(spec["path"])
+            spec["content"] = _content(spec["path"])
             spec["context"] = self.config.training.context
         return {**spec, **self.tokens_spec(), "name": prompts}
 
@@ -332,5 +335,20 @@ def _any_of(names: Iterable[str]) -> str:
     return "|".join(name.format(architecture=".+", weight_decay=".+") for name in names)
 
 
-def _size(path: str) -> int | None:
-    return Path(path).stat().st_size if Path(path).is_file() else None
+def _content(path: str) -> str | None:
+    """What tells one content of a user's file from another, whatever its times say.
+
+    Of files too large to read at every start, the size, the beginning and the end.
+    """
+    if not Path(path).is_file():
+        return None
+    size = Path(path).stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as handle:
+        if size <= WHOLE_CONTENT:
+            digest.update(handle.read())
+        else:
+            digest.update(handle.read(CONTENT_END))
+            handle.seek(-CONTENT_END, os.SEEK_END)
+            digest.update(handle.read())
+    return digest.hexdigest()[:16]

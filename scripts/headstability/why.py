@@ -21,9 +21,9 @@ _SECTIONS = {
 }
 # Places that are not keys of their rule's section.
 _ELSEWHERE = {
-    ("corpus", "bytes"): "corpus.paths (sizes of the files in bytes)",
-    ("tokenizer", "bytes"): "tokenizer.path (size of the file in bytes)",
-    ("prompts", "bytes"): "prompts.{prompts}.path (size of the file in bytes)",
+    ("corpus", "content"): "corpus.paths (content of the files)",
+    ("tokenizer", "content"): "tokenizer.path (content of the file)",
+    ("prompts", "content"): "prompts.{prompts}.path (content of the file)",
     ("prompts", "context"): "training.context",
     ("prompts", "bos"): "tokenizer.bos",
     ("prompts", "name"): "prompts",

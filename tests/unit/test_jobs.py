@@ -9,7 +9,14 @@ from test_study import config, outputs, with_files
 
 from headstability import jobs
 from headstability.codehash import code_hashes
-from headstability.jobs import KINDS, canonical, expected_files, job_parameter, wildcards_of
+from headstability.jobs import (
+    KINDS,
+    Parameters,
+    canonical,
+    expected_files,
+    job_parameter,
+    wildcards_of,
+)
 from headstability.paths import fill
 from headstability.study import Study
 
@@ -184,3 +191,46 @@ def test_what_can_be_asked_for_includes_what_is_expected():
         step = re.search(r"/step(\d+)/", path)
         assert step is None or step[1] in kept
     assert any("/caches/step0/" in path for path in possible - expected)
+
+
+BELOW = {
+    "tokens": set(KINDS) - {"corpus", "tokenizer", "tokens", "verify"},
+    "train": set(KINDS) - {"corpus", "tokenizer", "tokens", "prompts", "train", "verify"},
+    "refits": {"stability", "heads_table", "layer_stability_table", "stability_ablation_table"}
+    | {"head_map_table", "pairwise_table", "layer_stability", "stability_ablation"}
+    | {"draw_head_map", "draw_pairwise"},
+    "ablation": {"heads_table", "stability_ablation_table", "stability_ablation"},
+    "pairwise_table": {"draw_pairwise"},
+    "layer_stability": set(),
+}
+
+
+@pytest.mark.parametrize("edited", BELOW)
+def test_code_upstream_shows_in_all_that_lies_below_and_nowhere_else(edited):
+    """So that what a failed job should have changed is not taken for current."""
+    study = Study(config())
+
+    def all_parameters(**code):
+        parameters = Parameters(study, SCRIPTS)
+        parameters.code |= code
+        return {path: (rule, parameters.of(rule, w)) for rule, w, path in jobs_of(study)}
+
+    before = all_parameters()
+    after = all_parameters(**{edited: {"module": "edited"}})
+    changed = {before[path][0] for path in before if before[path] != after[path]}
+    assert changed == BELOW[edited] | {edited}
+
+
+def test_one_architecture_says_nothing_of_another():
+    small = {"layers": 1, "heads": 2, "d_model": 8}
+    changed = {}
+    for layers in (2, 3):
+        grid = {"small": small, "large": {**small, "layers": layers}}
+        study = Study(config(architectures=grid))
+        parameters = Parameters(study, SCRIPTS)
+        for rule, wildcards, path in jobs_of(study):
+            changed.setdefault(path, []).append(parameters.of(rule, wildcards))
+    differing = {path for path, both in changed.items() if both[0] != both[1]}
+    assert any("/large/" in path for path in differing)
+    assert not any("/small/" in path for path in differing)
+    assert any(path.endswith("tables/layer_stability.csv") for path in differing)

@@ -11,7 +11,7 @@ import pytest
 
 from headstability import liveness
 from headstability.errors import UserError
-from headstability.liveness import ExclusiveLock, is_running, mark_running
+from headstability.liveness import STARTED_BY, ExclusiveLock, is_running, mark_running
 
 SCRIPTS = Path(liveness.__file__).resolve().parents[1]
 PRELUDE = """
@@ -26,15 +26,14 @@ def start(tmp_path):
     """A function that starts Python code in tmp_path and waits for its first line."""
     started = []
 
-    def begin(program, *arguments, script=None):
-        command = [sys.executable, "-c", PRELUDE + program, *map(str, arguments)]
-        if script:
-            (tmp_path / script).write_text(PRELUDE + program)
-            command = [sys.executable, script, *map(str, arguments)]
+    # This process has called mark_running itself: its number must not reach the children.
+    clean = {name: value for name, value in os.environ.items() if name != STARTED_BY}
+
+    def begin(program, *arguments):
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-c", PRELUDE + program, *map(str, arguments)],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+            env={**clean, "PYTHONPATH": str(SCRIPTS)},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -168,11 +167,12 @@ def test_a_lock_on_a_file_that_its_holder_removed_does_not_count(tmp_path, start
 # --- ending with Snakemake ----------------------------------------------------------------
 
 # Starts a job through a shell, as Snakemake does, and tells its process id.
-PARENT = """
+RUNNER = """
 job = "from headstability.liveness import *; import time; end_with_snakemake(0.1); "
 job += "print(os.getpid(), flush=True); time.sleep(60)"
 subprocess.run(f'"{sys.executable}" -c "{job}"; true', shell=True)
 """
+PARENT = f"mark_running()\n{RUNNER}"
 
 
 def state(pid):
@@ -194,7 +194,7 @@ def gone(pid, within):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_job_ends_with_the_snakemake_that_started_it(start, number):
-    parent = start(PARENT, script="snakemake")
+    parent = start(PARENT)
     pid = int(parent.first_line)
     assert not gone(pid, within=0.5), "it must work as long as Snakemake does"
     kill(parent, number)
@@ -203,7 +203,7 @@ def test_a_job_ends_with_the_snakemake_that_started_it(start, number):
 
 def test_a_killed_snakemake_that_nobody_waits_for_counts_as_gone(start):
     """A zombie, as in a container whose first process reaps nobody."""
-    parent = start(PARENT, script="snakemake")
+    parent = start(PARENT)
     pid = int(parent.first_line)
     parent.send_signal(signal.SIGKILL)
     assert gone(pid, within=5)
@@ -218,14 +218,14 @@ def test_a_job_is_told_by_sigterm(tmp_path, start):
         "signal.signal(signal.SIGTERM, lambda *_: (open('told', 'w').close(), sys.exit())); "
         "end_with_snakemake(0.1); ",
     )
-    parent = start(job, script="snakemake")
+    parent = start(job)
     kill(parent)
     assert gone(int(parent.first_line), within=5)
     assert (tmp_path / "told").exists()
 
 
 def test_a_job_that_no_snakemake_started_goes_on(start):
-    parent = start(PARENT, script="runner")
+    parent = start(RUNNER)
     pid = int(parent.first_line)
     kill(parent)
     try:

@@ -84,7 +84,7 @@ def test_the_test_knows_keys_from_others():
         assert real(key), key
     assert real("architectures and weight_decays")
     assert real("corpus.paths (sizes)")
-    for key in ("batch", "training.batch.size", "prompts.mine.bytes", "prompts.mine.", "weights"):
+    for key in ("batch", "training.batch.size", "prompts.mine.content", "prompts.mine.", "weights"):
         assert not real(key), key
     assert not real("architectures and weights")
 
@@ -146,14 +146,14 @@ CELL = {"architecture": "small", "weight_decay": "0.1", "refit": "seed1"}
         ("train", CELL, "checkpoint_steps", "training.checkpoint_steps"),
         ("cache", CELL, "device", "training.device"),
         ("corpus", {}, "held_out", "corpus.held_out"),
-        ("corpus", {}, "bytes", "corpus.paths (sizes of the files in bytes)"),
+        ("corpus", {}, "content", "corpus.paths (content of the files)"),
         ("tokenizer", {}, "vocabulary", "tokenizer.vocabulary"),
-        ("tokenizer", {}, "bytes", "tokenizer.path (size of the file in bytes)"),
+        ("tokenizer", {}, "content", "tokenizer.path (content of the file)"),
         ("tokens", {}, "bos", "tokenizer.bos"),
         ("prompts", {"prompts": "mine"}, "seed", "prompts.mine.seed"),
         ("prompts", {"prompts": "mine"}, "bos", "tokenizer.bos"),
         ("prompts", {"prompts": "mine"}, "context", "training.context"),
-        ("prompts", {"prompts": "mine"}, "bytes", "prompts.mine.path (size of the file in bytes)"),
+        ("prompts", {"prompts": "mine"}, "content", "prompts.mine.path (content of the file)"),
         ("ablation", CELL, "held_out_rows", "ablation.held_out_rows"),
         ("ablation", CELL, "context", "training.context"),
         ("head_map_table", CELL, "anchor", "refits (the first is the anchor)"),

@@ -1,5 +1,5 @@
 import pytest
-from driver import SMOKE, copy_repository, snakemake
+from driver import SMOKE, TINY, copy_repository, snakemake, write_tiny
 
 
 @pytest.fixture(scope="session")
@@ -8,4 +8,13 @@ def smoke(tmp_path_factory):
     folder = copy_repository(tmp_path_factory.mktemp("smoke") / "repository")
     output = snakemake(folder, "--cores", "2", *SMOKE)
     (folder / "run.log").write_text(output)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A copy of the repository in which the study TINY has run, uninterrupted."""
+    folder = copy_repository(tmp_path_factory.mktemp("tiny") / "repository")
+    write_tiny(folder)
+    snakemake(folder, "--cores", "2", *TINY)
     return folder

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -10,10 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ("--configfile", "studies/smoke.yaml")
+TINY = ("--configfile", "tiny.yaml")
 _NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis"
 )
@@ -110,3 +113,67 @@ def write_study(folder, name="tiny", **changes):
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     return "--configfile", path.name
+
+
+def write_text(folder, name="text.txt", paragraphs=120):
+    """Write a small corpus of made-up words: reading and tokenising it takes no time."""
+    draw = random.Random(0)
+    words = ["".join(draw.choices("etaoinshrdlu", k=draw.randint(1, 5))) for _ in range(200)]
+    text = "\n\n".join(" ".join(draw.choices(words, k=120)) for _ in range(paragraphs))
+    (folder / name).write_text(text)
+    return {"type": "text", "paths": [name]}
+
+
+def write_tiny(folder, **changes):
+    """Write the study TINY: two refits of one condition that train for some seconds each."""
+    plan = {
+        "architectures": {"one": {"layers": 1, "heads": 2, "d_model": 16}},
+        "weight_decays": [0.1],
+        "corpus": write_text(folder),
+        "training": {"steps": 1000, "evaluate_every": 500, "checkpoint_steps": [0, 200]},
+    }
+    assert write_study(folder, "tiny", **(plan | changes)) == TINY
+
+
+def unlock(folder, *args):
+    """What `make` does before it runs Snakemake; returns what it says."""
+    done = subprocess.run(
+        [sys.executable, "scripts/unlock.py", *args],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout
+
+
+def locks(folder):
+    """The lock files Snakemake holds on a folder's outputs."""
+    return sorted(str(path) for path in (folder / ".snakemake/locks").glob("*"))
+
+
+def running(process):
+    """The jobs of a run at this moment: (rule, process)."""
+    found = []
+    try:
+        children = psutil.Process(process.pid).children()
+    except psutil.NoSuchProcess:
+        return found
+    for child in children:
+        try:
+            script = child.cmdline()[1:2]
+        except psutil.Error:
+            continue
+        if script and (match := re.search(r"/tmp[^/]*\.(\w+)\.py$", script[0])):
+            found.append((match[1], child))
+    return found
+
+
+def is_gone(job):
+    """Whether a job's process has ended (nobody may be there to bury it)."""
+    try:
+        return not job.is_running() or job.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
