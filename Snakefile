@@ -29,6 +29,5 @@ rule all:
 
 
 onsuccess:
-    print(
-        f"Study {study.name} is complete: see {paths.root}/figures and {paths.root}/tables."
-    )
+    forget_finished(study.per_cell(paths.provenance))
+    print(f"Done. Figures and tables of this study are in {paths.root}.")

@@ -7,7 +7,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from headstability.errors import UserError
 from headstability.jobs import Parameters, canonical
-from headstability.liveness import mark_running
+from headstability.liveness import forget_finished, mark_running
 from headstability.paths import fill
 from headstability.study import FIGURES, Study
 from headstability.versions import torch_note

@@ -1,6 +1,5 @@
 """Cache one cell's activations on one prompt set."""
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -9,7 +8,7 @@ from headstability.activations import activations
 from headstability.caches import write_cache
 from headstability.checkpoints import read_model
 from headstability.files import read_json, sha256_file
-from headstability.liveness import resume_folder
+from headstability.liveness import forget_finished
 from headstability.model import choose_device
 from job import Job, run
 
@@ -28,8 +27,8 @@ def main(job: Job) -> None:
     }
     device = choose_device(job.spec["device"])
     write_cache(job.output.cache, activations(model, prompts["tokens"], device), provenance)
-    # Snakemake starts this job once it has recorded the training: its state is no longer needed.
-    shutil.rmtree(resume_folder(Path(job.input.weights).parent), ignore_errors=True)
+    # Snakemake starts this job once it has recorded the training.
+    forget_finished([Path(job.input.weights).parents[1] / "provenance.json"])
 
 
 run(snakemake, main)

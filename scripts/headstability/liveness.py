@@ -2,9 +2,11 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +27,20 @@ def resume_folder(file_of_cell: str | Path) -> Path:
         file_of_cell: a file or folder directly in the folder of the cell.
     """
     return Path(file_of_cell).parent / ".resume"
+
+
+def forget_finished(provenances: Iterable[str | Path]) -> None:
+    """Remove the states of finished cells.
+
+    A cell keeps its state until Snakemake has recorded it as finished: a run killed just before
+    would otherwise train it again from the beginning.
+
+    Args:
+        provenances: where the provenance of each cell is once it has ended.
+    """
+    for path in provenances:
+        if Path(path).exists():
+            shutil.rmtree(resume_folder(path), ignore_errors=True)
 
 
 def mark_running() -> None:
