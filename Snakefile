@@ -25,6 +25,7 @@ rule all:
     input:
         rules.figures.input,
         rules.tables.input,
+        rules.measurements.input,
     localrule: True
 
 

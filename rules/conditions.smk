@@ -72,3 +72,15 @@ rule ablation:
         "Ablating {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}"
     script:
         "../scripts/ablation.py"
+
+
+# Small, and what everything else rests on: asked for by `all`, so that what a killed run took
+# away comes back even where no table below it has to be made again.
+rule measurements:
+    input:
+        study.per_condition(paths.refits),
+        study.per_condition(paths.stability_heads, **study.measured),
+        study.per_condition(paths.stability_pairs, **study.measured),
+        study.per_condition(paths.stability_matches, **study.measured),
+        study.per_cell(paths.ablation, **study.measured),
+    localrule: True

@@ -108,8 +108,7 @@ def test_a_deleted_cache(finished):
     expect(finished, [])
     expect(finished, [caching], name)
     with edited(finished / "scripts/headstability/similarity.py", "2**16", "2**15"):
-        # conditions.py, which the check of refits needs too, imports similarity.py.
-        expect(finished, [caching, *Plan().below("Checking")])
+        expect(finished, [caching, *Plan().below("Stability")])
     run(finished, name)
     expect(finished, [])
     assert contents(finished / RESULTS) == before
