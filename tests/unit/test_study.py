@@ -227,7 +227,7 @@ def test_misspelt_targets_are_explained(name, guess):
     study = Study(config())
     assert matches(study.unknown_target_pattern, name)["unknown"] == name
     message = str(study.unknown_output(name))
-    assert message.startswith(f"there is no target {name!r}; there are all, figures, tables, ver")
+    assert message.startswith(f"there is no target {name!r}; there are all, figures, tables, mea")
     assert all(figure in message for figure in FIGURES)
     assert guess is None or message.endswith(f"Did you mean {guess}?")
 
