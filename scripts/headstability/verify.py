@@ -87,14 +87,12 @@ def verify_study(
         progress: told how many files are done.
     """
     findings = Findings()
-    wanted = set(expected)
     asked_for = [path for path in on_request if Path(path).exists()]
     manifests = {Path(p).parent: p for p in expected if Path(p).name == "tokens.json"}
     for number, name in enumerate([*expected, *asked_for], start=1):
         path = Path(name)
         if not path.exists():
-            if name in wanted:
-                findings.missing.append(name)
+            findings.missing.append(name)
         else:
             try:
                 _check(path, manifests)
@@ -111,8 +109,7 @@ def verify_study(
     for path in sorted(_outputs(Path(root))):
         if path in known:
             continue
-        names = [*path.parts, path.name]
-        unfinished = ".resume" in names or path.suffix in (".part", ".damaged")
+        unfinished = ".resume" in path.parts or path.suffix in (".part", ".damaged")
         (findings.left_behind if unfinished else findings.orphaned).append((str(path), _size(path)))
     return findings
 
