@@ -16,9 +16,9 @@ if "study" not in config:
 include: "rules/common.smk"
 include: "rules/corpus.smk"
 include: "rules/cells.smk"
-include: "rules/conditions.smk"
-include: "rules/tables.smk"
-include: "rules/figures.smk"
+include: "rules/stability.smk"
+include: "rules/ablation.smk"
+include: "rules/targets.smk"
 include: "rules/checks.smk"
 
 
@@ -33,5 +33,5 @@ rule all:
 
 onsuccess:
     if "verify" not in sys.argv:  # which changes nothing
-        forget_finished(study.per_cell(paths.provenance))
+        forget_finished(study.every(paths.provenance))
     print(f"Done. Figures and tables of this study are in {paths.root}.")

@@ -55,3 +55,25 @@ rule cache:
         "step {wildcards.step}, on {wildcards.prompts}"
     script:
         "../scripts/cache.py"
+
+
+# Are the refits of a condition the different training runs they claim to be?
+rule refits:
+    input:
+        provenance=of_refits(paths.provenance),
+    output:
+        refits=paths.refits,
+    log:
+        paths.log_of(f"refits/{paths.condition_name}"),
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        spec=spec("refits"),
+    message:
+        "Checking that the refits of {wildcards.architecture}, wd {wildcards.weight_decay} differ"
+    script:
+        "../scripts/refits.py"

@@ -5,11 +5,12 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir, "scripts")
 sys.path.insert(0, str(SCRIPTS))
 
+from headstability.catalogue import CATEGORIES, FIGURES
 from headstability.errors import UserError
-from headstability.jobs import Parameters, canonical
+from headstability.jobs import Parameters, canonical, measurement_paths
 from headstability.liveness import forget_finished, mark_running
 from headstability.paths import fill
-from headstability.study import FIGURES, Study
+from headstability.study import Study
 from headstability.versions import torch_note
 
 
@@ -62,9 +63,19 @@ def of_refits(pattern, **fixed):
 
     def files(wildcards):
         require(wildcards)
-        return study.per_refit(pattern, **{**wildcards, **fixed})
+        return study.every(pattern, **{**wildcards, **fixed})
 
     return files
+
+
+def figure_files(figure):
+    """The outputs of a figure: a PDF, and a PNG with its place in the report."""
+    pdf, png = paths.figure_files(FIGURES[figure]).values()
+    caption = str(SCRIPTS.parent / "docs/captions" / f"{figure}.rst")
+    return {
+        "pdf": pdf,
+        "png": report(png, caption=caption, category=CATEGORIES[figure]),
+    }
 
 
 def explain_unknown_output(wildcards):

@@ -1,7 +1,8 @@
 """Figure: head_map of one condition."""
 
 from headstability.files import read_csv
-from headstability.plotting import head_map, save_figure, set_style
+from headstability.plots.heads import head_map
+from headstability.plots.style import save_figure, set_style
 from job import Job, run
 
 

@@ -1,7 +1,8 @@
 """Figure: pairwise of one condition."""
 
 from headstability.files import read_csv
-from headstability.plotting import pairwise, save_figure, set_style
+from headstability.plots.heads import pairwise
+from headstability.plots.style import save_figure, set_style
 from job import Job, run
 
 

@@ -1,7 +1,7 @@
 """Table of the anchor's heads of one condition."""
 
 from headstability.files import read_csv, write_csv
-from headstability.tables import head_map_table
+from headstability.tables.stability import head_map_table
 from job import Job, run
 
 

@@ -1,7 +1,8 @@
 """Table of every head of every refit: stability and ablation effects."""
 
 from headstability.files import write_csv
-from headstability.tables import heads_table, read_conditions
+from headstability.tables.ablation import heads_table
+from headstability.tables.reading import read_conditions
 from job import Job, run
 
 

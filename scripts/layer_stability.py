@@ -1,7 +1,8 @@
 """Figure: layer_stability."""
 
 from headstability.files import read_csv
-from headstability.plotting import layer_stability, save_figure, set_style
+from headstability.plots.layers import layer_stability
+from headstability.plots.style import save_figure, set_style
 from job import Job, run
 
 

@@ -1,7 +1,8 @@
 """Table of layer stability."""
 
 from headstability.files import write_csv
-from headstability.tables import layer_stability_table, read_conditions
+from headstability.tables.reading import read_conditions
+from headstability.tables.stability import layer_stability_table
 from job import Job, run
 
 

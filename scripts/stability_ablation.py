@@ -1,7 +1,8 @@
 """Figure: stability_ablation."""
 
 from headstability.files import read_csv
-from headstability.plotting import save_figure, set_style, stability_ablation
+from headstability.plots.ablation import stability_ablation
+from headstability.plots.style import save_figure, set_style
 from job import Job, run
 
 

@@ -1,7 +1,7 @@
 """Table of the correlation of stability with ablation effects, by layer."""
 
 from headstability.files import read_csv, write_csv
-from headstability.tables import stability_ablation_table
+from headstability.tables.ablation import stability_ablation_table
 from job import Job, run
 
 

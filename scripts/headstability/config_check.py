@@ -1,21 +1,20 @@
 """Checking a config: every problem at once, each with key, value, what is allowed and a remedy."""
 
-import difflib
 import math
 import re
 import types
 import typing
-from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from .config_rules import cross_checks
+from .config_words import join, short, suggest
 from .errors import UserError
-from .schema import PATTERNS, Architecture, HeldOutPrompts, StudyConfig, Training
+from .schema import PATTERNS, StudyConfig
 
 # YAML takes a number with an exponent for text unless it has both a point and the exponent's sign.
 _EXPONENT = re.compile(r"^([+-]?)(\d+\.?\d*|\.\d+)[eE]([+-]?)(\d+)$")
-RESERVED_PROMPTS = "held_out"
 
 
 def check_config(raw: object) -> StudyConfig:
@@ -37,7 +36,7 @@ def check_config(raw: object) -> StudyConfig:
     except ValidationError as error:
         problems += [_describe(item, raw) for item in error.errors()]
     shown = {key for key, _ in problems}
-    problems += [item for item in [*unquoted, *_cross_checks(raw)] if item[0] not in shown]
+    problems += [item for item in [*unquoted, *cross_checks(raw)] if item[0] not in shown]
     if problems or config is None:
         lines = "\n".join(f"  {key}: {text}" for key, text in problems)
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
@@ -51,11 +50,11 @@ def _with_text_keys(value: Any, path: list) -> tuple[Any, list[tuple[str, str]]]
         return value, []
     copy, problems = {}, []
     for key, inner in value.items():
-        name = key if isinstance(key, str) else _short(key)
+        name = key if isinstance(key, str) else short(key)
         copy[name], inside = _with_text_keys(inner, [*path, name])
         if name is not key:
             text = f"YAML does not read this key as text; write it in quotes: '{name}'"
-            problems.append((_join([*path, name]), text))
+            problems.append((join([*path, name]), text))
         problems += inside
     return copy, problems
 
@@ -72,7 +71,7 @@ def _floats(value: Any) -> Any:
 def _describe(error: Any, raw: dict) -> tuple[str, str]:
     """Turn one pydantic error into (key path, message)."""
     path, value = _path_in(raw, error["loc"])
-    key = _join(path)
+    key = join(path)
     kind = error["type"]
     if error["loc"] and error["loc"][-1] == "[key]":
         return key, f"the name {path[-1]!r} {_plain(error)} (it names a folder)"
@@ -84,7 +83,7 @@ def _describe(error: Any, raw: dict) -> tuple[str, str]:
         return key, f"missing; add it{what}"
     if kind in ("union_tag_not_found", "union_tag_invalid", "model_attributes_type"):
         return _wrong_union(path, key, value)
-    text = f"{_short(value)} is not allowed: {_plain(error)}"
+    text = f"{short(value)} is not allowed: {_plain(error)}"
     if kind == "string_type" and isinstance(value, int | float):
         text += ", in quotes"
     if isinstance(value, str) and kind.startswith(("int_", "float_")):
@@ -116,17 +115,17 @@ def _number(text: str, whole: bool) -> str | None:
 def _wrong_union(path: list, key: str, value: Any) -> tuple[str, str]:
     if path and path[0] == "refits":
         return key, (
-            f"{_short(value)} is not allowed: give a count (at least 2), a list of seeds, "
+            f"{short(value)} is not allowed: give a count (at least 2), a list of seeds, "
             "or {init_seeds: [...], data_seeds: [...]}"
         )
     known = [_type_of(member) for member in _members(path)]
     if not isinstance(value, dict):
         wanted = f"give a mapping with a key 'type', one of {', '.join(known)}"
-        return key, f"{_short(value)} is not allowed: {wanted}"
+        return key, f"{short(value)} is not allowed: {wanted}"
     if "type" not in value:
         return f"{key}.type", f"missing; one of {', '.join(known)}"
-    guess = _suggest(str(value["type"]), known)
-    return f"{key}.type", f"{_short(value['type'])} is not one of {', '.join(known)}{guess}"
+    guess = suggest(str(value["type"]), known)
+    return f"{key}.type", f"{short(value['type'])} is not one of {', '.join(known)}{guess}"
 
 
 _ALLOWED = {
@@ -235,7 +234,7 @@ def _type_of(member: type[BaseModel]) -> str:
 
 def _unknown_key(raw: dict, path: list) -> str:
     parent, word = path[:-1], str(path[-1])
-    where = f"in {_join(parent)}" if parent else "at the top level"
+    where = f"in {join(parent)}" if parent else "at the top level"
     models = _members(parent)
     if len(models) > 1:
         chosen = _path_in(raw, tuple(parent))[1]["type"]
@@ -244,152 +243,5 @@ def _unknown_key(raw: dict, path: list) -> str:
             return f"unknown key {word!r} {where} of type {chosen}; it belongs to type {others[0]}"
         models = [model for model in models if _type_of(model) == chosen]
     known = sorted({name for model in models for name in model.model_fields})
-    guess = _suggest(word, known)
+    guess = suggest(word, known)
     return f"unknown key {word!r} {where}{guess or '; known keys: ' + ', '.join(known)}"
-
-
-def _suggest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _short(value: Any) -> str:
-    """A value as the config spells it, cut off where it is long."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _join(path: list) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text or "(the config)"
-
-
-def _get(raw: dict, *path: str, kind: type | tuple = int) -> Any:
-    """A value of the config if it is there and of the right type; checks skip what is not."""
-    value: Any = raw
-    for part in path:
-        if not isinstance(value, dict) or part not in value:
-            return None
-        value = value[part]
-    return value if isinstance(value, kind) and not isinstance(value, bool) else None
-
-
-def _cross_checks(raw: dict) -> Iterator[tuple[str, str]]:
-    """Problems between keys. Runs on unvalidated input so that one run reports everything."""
-    yield from _check_architectures(raw)
-    yield from _check_refits(raw)
-    yield from _check_training(raw)
-    yield from _check_prompts(raw)
-    yield from _repeated("weight_decays", _get(raw, "weight_decays", kind=list) or [])
-    yield from _repeated("corpus.paths", _get(raw, "corpus", "paths", kind=list) or [])
-
-
-def _check_architectures(raw: dict) -> Iterator[tuple[str, str]]:
-    for name, shape in (_get(raw, "architectures", kind=dict) or {}).items():
-        heads, width = (_positive(shape, key, Architecture) for key in ("heads", "d_model"))
-        if heads and width and width % heads:
-            yield (
-                f"architectures.{name}.heads",
-                f"{heads} heads do not divide d_model = {width}; choose a divisor of {width}",
-            )
-
-
-def _check_refits(raw: dict) -> Iterator[tuple[str, str]]:
-    refits = raw.get("refits")
-    if isinstance(refits, list):
-        yield from _repeated("refits", refits)
-    if isinstance(refits, dict):
-        counts = []
-        for key in ("init_seeds", "data_seeds"):
-            seeds = _get(refits, key, kind=list) or []
-            counts.append(len(seeds))
-            yield from _repeated(f"refits.{key}", seeds)
-        if counts == [1, 1]:
-            yield "refits", "one init seed and one data seed make one refit; give at least 2"
-
-
-def _check_training(raw: dict) -> Iterator[tuple[str, str]]:
-    training = _get(raw, "training", kind=dict)
-    if training is None:
-        return
-    given = [key for key in ("steps", "tokens") if training.get(key) is not None]
-    if len(given) != 1:
-        what = "both are given" if given else "neither is given"
-        yield "training.steps", f"{what}: give exactly one of training.steps and training.tokens"
-    batch, context = (_positive(training, key, Training) for key in ("batch", "context"))
-    tokens = _positive(training, "tokens", Training)
-    steps = _positive(training, "steps", Training)
-    if tokens and batch and context:
-        steps = tokens // (batch * context)
-        if steps < 1:
-            yield (
-                "training.tokens",
-                f"{tokens} tokens are less than one step of batch x context = {batch * context}",
-            )
-    warmup = _get(training, "warmup_steps")
-    if warmup and steps and warmup > steps:
-        yield "training.warmup_steps", f"{warmup} is more than the {steps} steps of training"
-    kept = _get(training, "checkpoint_steps", kind=list) or []
-    for index, step in enumerate(kept):
-        if steps and isinstance(step, int) and step > steps:
-            yield (
-                f"training.checkpoint_steps[{index + 1}]",
-                f"{step} lies beyond the last step, {steps}",
-            )
-    yield from _repeated("training.checkpoint_steps", kept)
-    for index, beta in enumerate(_get(training, "betas", kind=list) or []):
-        if isinstance(beta, int | float) and not 0 <= beta < 1:
-            yield (
-                f"training.betas[{index + 1}]",
-                f"{beta} is not allowed: must be at least 0 and less than 1",
-            )
-
-
-def _check_prompts(raw: dict) -> Iterator[tuple[str, str]]:
-    prompts = raw.get("prompts", {"passages": {"type": "held_out"}})
-    if not isinstance(prompts, dict) or not prompts:
-        return  # which the schema reports
-    context = _positive(raw.get("training"), "context", Training)
-    for name, chosen in prompts.items():
-        if name == RESERVED_PROMPTS:
-            yield f"prompts.{name}", "this name is reserved for the held-out text; choose another"
-        is_passages = _get(prompts, name, "type", kind=str) == "held_out"
-        length = _positive(chosen, "tokens", HeldOutPrompts) if is_passages else None
-        if length and context and length + 1 > context:
-            yield (
-                f"prompts.{name}.tokens",
-                f"{length} tokens and the beginning token do not fit training.context = {context}; "
-                f"at most {context - 1}",
-            )
-    chosen_sets = (("stability", "prompts", []), ("ablation", "text", [RESERVED_PROMPTS]))
-    for section, field, reserved in chosen_sets:
-        given = raw.get(section, {})
-        name = given.get(field, "passages") if isinstance(given, dict) else None
-        known = [*prompts, *reserved]
-        if isinstance(name, str) and name not in known:
-            one_of = f"one of {', '.join(known)}{_suggest(name, known)}"
-            yield f"{section}.{field}", f"{name!r} is not a prompt set; {one_of}"
-
-
-def _positive(section: Any, key: str, model: type[BaseModel]) -> int | None:
-    """A count of a section, or its default; None where it is no whole number above 0."""
-    if not isinstance(section, dict):
-        return None
-    value = section.get(key, model.model_fields[key].default)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
-
-
-def _repeated(key: str, values: list) -> Iterator[tuple[str, str]]:
-    """A problem if a number or text is listed twice; other values the schema reports."""
-    seen: list = []
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            continue
-        if value in seen:
-            yield key, f"{_short(value)} is listed twice; list every value once"
-            return
-        seen.append(value)

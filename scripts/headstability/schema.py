@@ -170,13 +170,16 @@ class Ablation(Section):
 
 
 class Figures(Section):
-    """How figures look; nothing here changes a number."""
+    """Which figures are made and how they look; nothing here changes a number."""
 
     palette: str = Field(
         "colorblind", min_length=1, description="a seaborn palette, one colour a weight decay"
     )
     colormap: str = Field(
         "viridis", min_length=1, description="a matplotlib colormap for heat maps"
+    )
+    include: list[str] = Field(
+        default=[], description="figures made when none is asked for by name; empty: all"
     )
     dpi: int = Field(200, ge=50, le=1200, description="resolution of PNGs, dots per inch")
 

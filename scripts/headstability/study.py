@@ -1,36 +1,18 @@
-"""A study: the grid of cells a config describes, and what every job needs to know of it.
-
-Config values reach jobs only through the specifications made here, so that a job depends on
-exactly the keys it uses.
-"""
+"""A study: the grid of cells a config describes, its files, and what may be asked of it."""
 
 import difflib
-import hashlib
 import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from .catalogue import FIGURES, TABLES
 from .config_check import check_config
 from .errors import UserError
 from .paths import RESULTS, Paths, fill, format_weight_decay
 from .schema import CrossedRefits, FilePrompts, FileTokenizer, TextCorpus
-
-# A user's file up to this size counts by its whole content, a larger one by size and both ends.
-WHOLE_CONTENT, CONTENT_END = 2**28, 2**20
-# Figures of the study: names that hold `{architecture}` exist once per condition.
-PER_CONDITION = "{architecture}/wd{weight_decay}"
-FIGURES = {
-    "layer_stability": "layer_stability",
-    "stability_ablation": "stability_ablation",
-    "head_map": f"head_map/{PER_CONDITION}",
-    "pairwise": f"pairwise/{PER_CONDITION}",
-}
-# Tables: one beside every figure, and one of all heads.
-KNOWN = [*FIGURES.values(), "heads"]
 
 
 @dataclass(frozen=True)
@@ -101,26 +83,47 @@ class Study:
             "text": self.config.ablation.text,
         }
 
-    def per_refit(self, pattern: str, **wildcards: object) -> list[str]:
-        """A pattern filled for every refit of a condition."""
-        return [fill(pattern, **{**wildcards, "refit": name}) for name in self.refit_names()]
+    def values(self) -> dict[str, list[str]]:
+        """Every value of the wildcards that span the grid."""
+        return {
+            "architecture": self.architectures,
+            "weight_decay": self.weight_decays,
+            "refit": self.refit_names(),
+        }
 
-    def per_condition(self, pattern: str, **wildcards: object) -> list[str]:
-        """A pattern filled for every condition."""
-        return [fill(pattern, **{**item, **wildcards}) for item in self.conditions()]
+    def every(self, pattern: str, **wildcards: object) -> list[str]:
+        """A pattern filled for all values of the grid's wildcards it holds and that are not given.
 
-    def per_cell(self, pattern: str, **wildcards: object) -> list[str]:
-        """A pattern filled for every cell."""
-        return [fill(pattern, **{**item, **wildcards}) for item in self.cells()]
+        Args:
+            pattern: a path.
+            wildcards: values of the others, and of those that are settled.
+        """
+        names = re.findall(r"\{(\w+)\}", pattern)
+        free = [name for name in self.values() if name in names and name not in wildcards]
+        combinations = itertools.product(*(self.values()[name] for name in free))
+        return [
+            fill(pattern, **wildcards, **dict(zip(free, chosen, strict=True)))
+            for chosen in combinations
+        ]
+
+    @property
+    def figures(self) -> list[str]:
+        """Names of the figures made when none is asked for by name."""
+        return self.config.figures.include or list(FIGURES)
 
     def figure_paths(self, *figures: str) -> list[str]:
-        """Every file of the named figures (all figures without a name)."""
-        paths = []
-        for figure in figures or FIGURES:
-            for pattern in self.paths.figure_files(FIGURES[figure]).values():
-                filled = self.per_condition(pattern) if "{" in FIGURES[figure] else [pattern]
-                paths += filled
-        return paths
+        """Every file of the named figures (without a name: of those the config includes)."""
+        return [
+            path
+            for figure in figures or self.figures
+            for pattern in self.paths.figure_files(FIGURES[figure]).values()
+            for path in self.every(pattern)
+        ]
+
+    def table_paths(self) -> list[str]:
+        """The tables beside the figures the config includes, and that of all heads."""
+        names = [*(FIGURES[figure] for figure in self.figures), "heads"]
+        return [path for name in names for path in self.every(self.paths.table_of(name))]
 
     def corpus_files(self) -> list[str]:
         """Files of the user's the corpus is read from."""
@@ -205,7 +208,7 @@ class Study:
     def unknown_output_pattern(self) -> str:
         """A pattern of figures and tables that no rule makes, and of other studies' outputs."""
         made = [rf"figures/(?!(?:{_any_of(FIGURES.values())})\.(?:pdf|png)$).+"]
-        made += [rf"tables/(?!(?:{_any_of(KNOWN)})\.csv$).+"]
+        made += [rf"tables/(?!(?:{_any_of(TABLES)})\.csv$).+"]
         # A study may read another's file, say its tokenizer: that is an input, not a mistake.
         others = rf"(?!{self.name}/|(?:{self._own_files(f'{RESULTS}/')})$).+"
         return f"{{unknown,{RESULTS}/(?:{self.name}/(?:{'|'.join(made)})|{others})}}"
@@ -235,7 +238,7 @@ class Study:
                 "name the config of its study with --configfile"
             )
         kind, name = path.removeprefix(f"{self.paths.root}/").split("/", 1)
-        known = KNOWN if kind == "tables" else list(FIGURES.values())
+        known = TABLES if kind == "tables" else list(FIGURES.values())
         endings = ".csv" if kind == "tables" else ".pdf and .png"
         close = difflib.get_close_matches(name.rsplit(".", 1)[0], known, n=1)
         guess = f" Did you mean {close[0]}?" if close else ""
@@ -243,84 +246,6 @@ class Study:
             f"study {self.name!r} has no {kind[:-1]} {name!r}. There are, each as {endings}: "
             f"{', '.join(known)}.{guess}"
         )
-
-    # --- what jobs need to know -----------------------------------------------------------
-
-    def corpus_spec(self) -> dict[str, Any]:
-        """For the job that reads the corpus; with the content of the user's files."""
-        spec = self.config.corpus.model_dump()
-        spec["content"] = [_content(path) for path in self.corpus_files()]
-        return spec
-
-    def tokenizer_spec(self) -> dict[str, Any]:
-        """For the job that makes or reads the tokenizer."""
-        spec = self.config.tokenizer.model_dump()
-        if spec["type"] == "file":
-            spec["content"] = _content(spec["path"])
-        return spec
-
-    def tokens_spec(self) -> dict[str, Any]:
-        """For the job that tokenises the corpus."""
-        return {"bos": getattr(self.config.tokenizer, "bos", None)}
-
-    def prompts_spec(self, prompts: str) -> dict[str, Any]:
-        """For the job that makes one prompt set."""
-        spec = self.config.prompts[prompts].model_dump()
-        if spec["type"] == "file":
-            spec["content"] = _content(spec["path"])
-            spec["context"] = self.config.training.context
-        return {**spec, **self.tokens_spec(), "name": prompts}
-
-    def train_spec(self, architecture: str, weight_decay: str, refit: str) -> dict[str, Any]:
-        """For the job that trains one cell."""
-        chosen = next(item for item in self.refits if item.name == refit)
-        training = self.config.training.model_dump(exclude={"tokens", "checkpoint_steps"})
-        return {
-            "shape": self._shape(architecture),
-            "weight_decay": float(weight_decay),
-            "init_seed": chosen.init_seed,
-            "data_seed": chosen.data_seed,
-            "training": {**training, "steps": self.steps},
-            "checkpoint_steps": self.checkpoint_steps,
-        }
-
-    def cache_spec(self) -> dict[str, Any]:
-        """For the job that caches activations."""
-        return {"device": self.config.training.device}
-
-    def ablation_spec(self, text: str) -> dict[str, Any]:
-        """For the job that ablates the heads of one refit."""
-        spec: dict[str, Any] = {"device": self.config.training.device, "text": text}
-        if text == "held_out":
-            spec["held_out_rows"] = self.config.ablation.held_out_rows
-            spec["context"] = self.config.training.context
-        return spec
-
-    def refits_spec(self) -> dict[str, Any]:
-        """For jobs over the refits of a condition."""
-        return {"refits": self.refit_names()}
-
-    def anchor_spec(self) -> dict[str, Any]:
-        """For jobs that show one anchor."""
-        return {"anchor": self.anchor}
-
-    def grid_spec(self) -> dict[str, Any]:
-        """For jobs over all conditions, in the order of the config."""
-        return {"conditions": self.conditions(), "refits": self.refit_names()}
-
-    def look_spec(self) -> dict[str, Any]:
-        """For figure jobs: the look."""
-        return self.config.figures.model_dump()
-
-    def figure_spec(self) -> dict[str, Any]:
-        """For figures over conditions: the look, and the weight decays that colours stand for."""
-        return {**self.look_spec(), "weight_decays": self.weight_decays}
-
-    def _shape(self, architecture: str) -> dict[str, Any]:
-        return {
-            **self.config.architectures[architecture].model_dump(),
-            "context": self.config.training.context,
-        }
 
 
 def _refits(configured: int | list[int] | CrossedRefits) -> list[Refit]:
@@ -333,22 +258,3 @@ def _refits(configured: int | list[int] | CrossedRefits) -> list[Refit]:
 
 def _any_of(names: Iterable[str]) -> str:
     return "|".join(name.format(architecture=".+", weight_decay=".+") for name in names)
-
-
-def _content(path: str) -> str | None:
-    """What tells one content of a user's file from another, whatever its times say.
-
-    Of files too large to read at every start, the size, the beginning and the end.
-    """
-    if not Path(path).is_file():
-        return None
-    size = Path(path).stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with open(path, "rb") as handle:
-        if size <= WHOLE_CONTENT:
-            digest.update(handle.read())
-        else:
-            digest.update(handle.read(CONTENT_END))
-            handle.seek(-CONTENT_END, os.SEEK_END)
-            digest.update(handle.read())
-    return digest.hexdigest()[:16]

@@ -14,7 +14,7 @@ def torch_note(study: Study) -> str | None:
     A new version rebuilds nothing by itself: finished cells stand, with their version in their
     provenance. Only one file is read, so that a study of a thousand cells starts as fast.
     """
-    first = next((p for p in study.per_cell(study.paths.provenance) if Path(p).exists()), None)
+    first = next((p for p in study.every(study.paths.provenance) if Path(p).exists()), None)
     if first is None:
         return None
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import sha256_file
+from .kinds import DRAWN_BY
 
 # Where the config holds what a job's specification holds, by rule; {..} are wildcards.
 _SECTIONS = {
@@ -14,10 +15,7 @@ _SECTIONS = {
     "tokenizer": "tokenizer.",
     "tokens": "tokenizer.",
     "prompts": "prompts.{prompts}.",
-    "layer_stability": "figures.",
-    "stability_ablation": "figures.",
-    "draw_head_map": "figures.",
-    "draw_pairwise": "figures.",
+    **dict.fromkeys(DRAWN_BY.values(), "figures."),
 }
 # Places that are not keys of their rule's section.
 _ELSEWHERE = {
@@ -27,8 +25,7 @@ _ELSEWHERE = {
     ("prompts", "context"): "training.context",
     ("prompts", "bos"): "tokenizer.bos",
     ("prompts", "name"): "prompts",
-    ("layer_stability", "weight_decays"): "weight_decays",
-    ("stability_ablation", "weight_decays"): "weight_decays",
+    **{(rule, "weight_decays"): "weight_decays" for rule in DRAWN_BY.values()},
 }
 _KEYS = {
     "root": "study",

@@ -176,6 +176,8 @@ WRONG = [
     ("corpus: {held_out: 1}", "corpus.held_out", ["1", "less than 1"]),
     ("tokenizer: {vocabulary: 256}", "tokenizer.vocabulary", ["256", "at least 257"]),
     ("figures: {dpi: 10}", "figures.dpi", ["10", "at least 50"]),
+    ("figures: {include: [pairwse]}", "figures.include[1]", ["did you mean 'pairwise'?"]),
+    ("figures: {include: [pairwise, pairwise]}", "figures.include", ["listed twice"]),
     # between keys
     ("architectures: {small: {heads: 3}}", "architectures.small.heads", ["3", "divisor of 16"]),
     (

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 from test_study import config, outputs, with_files
 
-from headstability import jobs
+from headstability import jobs, kinds, specs
 from headstability.codehash import code_hashes
 from headstability.jobs import (
-    KINDS,
     Parameters,
     canonical,
     expected_files,
     job_parameter,
+    measurement_paths,
     wildcards_of,
 )
+from headstability.kinds import KINDS
 from headstability.paths import fill
 from headstability.study import Study
 
@@ -57,11 +58,11 @@ def test_expected_files_are_outputs_of_the_study(study):
     """Those that tables and figures rest on, of all that can be asked for."""
     expected = {path for path, _ in expected_files(study)}
     possible = set(outputs(study)) | set(
-        study.per_cell(study.paths.ablation, step=study.steps, text="held_out")
+        study.every(study.paths.ablation, step=study.steps, text="held_out")
     )
     assert expected <= possible
     assert set(study.figure_paths()) < expected
-    assert set(study.per_cell(study.paths.provenance)) < expected
+    assert set(study.every(study.paths.provenance)) < expected
 
 
 def test_every_cell_has_its_files():
@@ -117,7 +118,7 @@ def test_wildcards_of_knows_every_pattern_of_every_rule(study):
 
 
 def test_a_wildcard_that_stands_twice_has_one_value(monkeypatch):
-    kind = jobs.JobKind(Study.cache_spec, lambda study: ["{refit}/x.{refit}"])
+    kind = kinds.JobKind(specs.cache, lambda study: ["{refit}/x.{refit}"])
     monkeypatch.setitem(KINDS, "cache", kind)
     study = Study(config())
     assert wildcards_of(study, "cache", "a/x.a") == {"refit": "a"}
@@ -133,7 +134,7 @@ def test_no_file_is_of_two_rules(study):
 def test_every_rule_has_its_script_and_every_script_of_a_rule_its_entry():
     ending = "\nrun(snakemake, main)\n"
     scripts = {p.stem for p in SCRIPTS.glob("*.py") if p.read_text().endswith(ending)}
-    assert scripts == set(KINDS)
+    assert scripts == {*KINDS, "verify"}
 
 
 def test_every_rule_has_its_parameter_and_its_script():
@@ -143,7 +144,7 @@ def test_every_rule_has_its_parameter_and_its_script():
         for name, body in re.findall(r"^rule (\w+):\n((?:[ \t].*\n|\n)*)", path.read_text(), re.M):
             if "script:" in body:
                 found[name] = body
-    assert set(found) == set(KINDS)
+    assert set(found) == {*KINDS, "verify"}
     for name, body in found.items():
         assert re.search(rf'params:\s+spec=spec\("{name}"\),\n', body), name
         assert re.search(rf'script:\s+"\.\./scripts/{name}\.py"\n', body), name
@@ -161,9 +162,9 @@ def test_parameters_hold_the_specification_of_their_wildcards():
     study = Study(config())
     wildcards = {"architecture": "large", "weight_decay": "0", "refit": "seed2", "step": "40"}
     parameter = job_parameter(study, "train", wildcards, CODE)
-    expected = study.train_spec("large", "0", "seed2")
+    expected = specs.train(study, "large", "0", "seed2")
     assert parameter["spec"] == json.loads(json.dumps(expected))
-    assert parameter["spec"] != json.loads(json.dumps(study.train_spec("large", "0", "seed1")))
+    assert parameter["spec"] != json.loads(json.dumps(specs.train(study, "large", "0", "seed1")))
     assert parameter["spec"]["training"]["betas"] == [0.9, 0.999]
 
 
@@ -194,8 +195,8 @@ def test_what_can_be_asked_for_includes_what_is_expected():
 
 
 BELOW = {
-    "tokens": set(KINDS) - {"corpus", "tokenizer", "tokens", "verify"},
-    "train": set(KINDS) - {"corpus", "tokenizer", "tokens", "prompts", "train", "verify"},
+    "tokens": set(KINDS) - {"corpus", "tokenizer", "tokens"},
+    "train": set(KINDS) - {"corpus", "tokenizer", "tokens", "prompts", "train"},
     "refits": {"stability", "heads_table", "layer_stability_table", "stability_ablation_table"}
     | {"head_map_table", "pairwise_table", "layer_stability", "stability_ablation"}
     | {"draw_head_map", "draw_pairwise"},
@@ -234,3 +235,23 @@ def test_one_architecture_says_nothing_of_another():
     assert any("/large/" in path for path in differing)
     assert not any("/small/" in path for path in differing)
     assert any(path.endswith("tables/layer_stability.csv") for path in differing)
+
+
+def test_only_what_included_figures_rest_on_is_expected():
+    study = Study(config(figures={"include": ["pairwise"]}))
+    found = {rule for _, rule in expected_files(study)}
+    assert {"draw_pairwise", "pairwise_table", "stability", "heads_table", "train"} < found
+    assert not found & {"layer_stability", "layer_stability_table", "draw_head_map"}
+    possible = {rule for _, rule in expected_files(study, on_request=True)}
+    assert possible == set(KINDS)
+    assert all("/pairwise/" in path for path in study.figure_paths())
+    tables = {path.split("/tables/")[1].split("/")[0] for path in study.table_paths()}
+    assert tables == {"pairwise", "heads.csv"}
+    assert study.figure_paths("layer_stability") != []
+
+
+def test_measurements_are_what_tables_rest_on_without_weights_and_caches(study):
+    paths = measurement_paths(study)
+    rules = {rule for path, rule in expected_files(study) if path in paths}
+    assert rules == {rule for rule, kind in KINDS.items() if kind.measures}
+    assert not rules & {"train", "cache"}

@@ -2,7 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headstability import plotting, tables
+from headstability.plots import ablation, heads, layers, style
+from headstability.tables import ablation as ablation_tables
+from headstability.tables import stability as stability_tables
 
 LOOK = {"palette": "colorblind", "colormap": "viridis", "dpi": 60, "weight_decays": ["0", "0.1"]}
 
@@ -24,23 +26,25 @@ def stability():
 @pytest.fixture
 def figures(stability):
     rng = np.random.default_rng(1)
-    plotting.set_style()
+    style.set_style()
     refits = stability[["architecture", "weight_decay", "anchor"]].drop_duplicates()
     refits = refits.rename(columns={"anchor": "refit"}).assign(held_out_loss=3.25)
     ablations = stability.rename(columns={"anchor": "refit"}).drop(columns="stability")
     ablations["delta_loss"] = rng.normal(size=len(ablations))
-    layers = tables.layer_stability_table(stability, refits)
-    correlations = tables.stability_ablation_table(tables.heads_table(stability, ablations))
-    anchor = tables.head_map_table(stability[stability["weight_decay"] == "0"], "seed2")
+    by_layer = stability_tables.layer_stability_table(stability, refits)
+    correlations = ablation_tables.stability_ablation_table(
+        ablation_tables.heads_table(stability, ablations)
+    )
+    anchor = stability_tables.head_map_table(stability[stability["weight_decay"] == "0"], "seed2")
     pairs = pd.DataFrame(
         [(a, b, layer, rng.random()) for a in "xyz" for b in "xyz" if a != b for layer in (1, 2)],
         columns=["refit_a", "refit_b", "layer", "stability"],
     )
     return {
-        "layer_stability": (plotting.layer_stability(layers, LOOK), layers),
-        "stability_ablation": (plotting.stability_ablation(correlations, LOOK), correlations),
-        "head_map": (plotting.head_map(anchor, "deep, weight decay 0", LOOK), anchor),
-        "pairwise": (plotting.pairwise(pairs, "deep, weight decay 0", LOOK), pairs),
+        "layer_stability": (layers.layer_stability(by_layer, LOOK), by_layer),
+        "stability_ablation": (ablation.stability_ablation(correlations, LOOK), correlations),
+        "head_map": (heads.head_map(anchor, "deep, weight decay 0", LOOK), anchor),
+        "pairwise": (heads.pairwise(pairs, "deep, weight decay 0", LOOK), pairs),
     }
 
 
@@ -86,7 +90,7 @@ def test_same_bytes_twice(figures, tmp_path, name):
     figure, _ = figures[name]
     for place in ("a", "b"):
         files = {kind: tmp_path / place / f"figure.{kind}" for kind in ("pdf", "png")}
-        plotting.save_figure(figure, files, LOOK["dpi"])
+        style.save_figure(figure, files, LOOK["dpi"])
     for kind in ("pdf", "png"):
         first = (tmp_path / "a" / f"figure.{kind}").read_bytes()
         assert first == (tmp_path / "b" / f"figure.{kind}").read_bytes()
@@ -94,6 +98,6 @@ def test_same_bytes_twice(figures, tmp_path, name):
 
 
 def test_colours_follow_the_weight_decay():
-    colors = plotting.decay_colors(LOOK)
+    colors = style.decay_colors(LOOK)
     assert list(colors) == ["0", "0.1"]
     assert len(set(colors.values())) == 2

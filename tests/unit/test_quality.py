@@ -12,8 +12,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from headstability.catalogue import CATEGORIES, FIGURES
 from headstability.schema import StudyConfig
-from headstability.study import FIGURES
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
@@ -84,7 +84,7 @@ def test_no_file_is_long():
 
 def test_importing_the_package_runs_nothing():
     """A statement there would be code of every job."""
-    assert (LIBRARY / "__init__.py").read_bytes() == b""
+    assert {path.read_bytes() for path in LIBRARY.rglob("__init__.py")} == {b""}
 
 
 # Put together here, so that this file does not hold them.
@@ -135,6 +135,7 @@ def test_environments_have_the_versions_of_the_lock(name):
 
 def imports(path, top_level_only=True):
     """Modules a file imports, with relative imports as headstability.<name>."""
+    inside = path.relative_to(SCRIPTS).parts[:-1]
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -142,7 +143,8 @@ def imports(path, top_level_only=True):
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                base = f"headstability.{base}" if base else "headstability"
+                above = ".".join(inside[: len(inside) - node.level + 1])
+                base = f"{above}.{base}" if base else above
             names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
     return {name.split(".")[0] for name in names} if top_level_only else names
 
@@ -219,10 +221,10 @@ def library_imports(name):
 
 
 def test_the_library_does_not_know_snakemake():
-    using = {path.name for path in LIBRARY.glob("*.py") if "snakemake" in imports(path)}
+    using = {path.name for path in LIBRARY.rglob("*.py") if "snakemake" in imports(path)}
     assert using == set()
     scripts = {path.stem for path in SCRIPTS.glob("*.py")}
-    assert {p.name for p in LIBRARY.glob("*.py") if imports(p) & scripts} == set()
+    assert {p.name for p in LIBRARY.rglob("*.py") if imports(p) & scripts} == set()
 
 
 @pytest.mark.parametrize("name", ["similarity", "statistics"])
@@ -236,14 +238,16 @@ def test_ablation_reads_no_files():
     assert library_imports("ablation") & readers == set()
 
 
-def test_plotting_computes_nothing():
-    measuring = {"similarity", "ablation", "conditions", "training", "model", "activations"}
-    assert library_imports("plotting") & measuring == set()
-    assert "torch" not in third_party(reached(LIBRARY / "plotting.py"))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (LIBRARY / "plots").glob("*.py")))
+def test_plotting_computes_nothing(name):
+    path = LIBRARY / "plots" / f"{name}.py"
+    known = {LIBRARY / "files.py", LIBRARY / "labels.py", LIBRARY / "errors.py"}
+    assert {p for p in reached(path) if p.parent != LIBRARY / "plots"} <= known
+    assert third_party(reached(path)) <= {"matplotlib", "pandas", "seaborn"}
 
 
 def test_modules_do_not_import_each_other_in_circles():
-    for path in LIBRARY.glob("*.py"):
+    for path in LIBRARY.rglob("*.py"):
         direct = {local_file(name) for name in imports(path, top_level_only=False)} - {None, path}
         circles = {other.stem for other in direct if path in reached(other)}
         assert circles == set(), path.name
@@ -310,8 +314,13 @@ def test_stated_defaults_are_those_of_the_schema():
 
 def test_the_readme_names_every_figure_and_how_to_run():
     readme = (ROOT / "README.md").read_text()
-    assert [name for name in FIGURES if name not in readme] == []
+    assert [name for name in FIGURES if f"`{name}`" not in readme] == []
     lines = [line.strip().removeprefix("$ ") for line in readme.splitlines()]
     for command in ("make", "make test"):
         shown = any(line == command or line.startswith(f"{command} ") for line in lines)
         assert shown or f"`{command}`" in readme, command
+
+
+def test_every_figure_has_its_caption_and_its_place_in_the_report():
+    captions = {path.stem for path in (ROOT / "docs/captions").glob("*.rst")}
+    assert captions == set(FIGURES) == set(CATEGORIES)

@@ -7,9 +7,11 @@ import re
 import pytest
 from snakemake.io import regex_from_filepattern
 
+from headstability import specs
+from headstability.catalogue import FIGURES
 from headstability.errors import UserError
 from headstability.paths import fill, format_weight_decay
-from headstability.study import FIGURES, Study
+from headstability.study import Study
 
 
 def config(**edits):
@@ -55,7 +57,7 @@ def test_conditions_and_cells_follow_the_config():
 
 def test_paths_of_a_cell():
     study = Study(config())
-    filled = study.per_cell(study.paths.checkpoint, step=40)
+    filled = study.every(study.paths.checkpoint, step=40)
     assert len(filled) == len(set(filled)) == 12
     assert filled[0] == "results/demo/cells/small/wd0.1/seed1/checkpoints/step40.safetensors"
 
@@ -68,7 +70,7 @@ def test_crossed_refits():
     study = Study(config(refits={"init_seeds": [2, 1], "data_seeds": [7, 5]}))
     assert study.refit_names() == ["init1-data5", "init1-data7", "init2-data5", "init2-data7"]
     assert study.anchor == "init2-data7"
-    seeds = study.train_spec("small", "0", "init1-data7")
+    seeds = specs.train(study, "small", "0", "init1-data7")
     assert (seeds["init_seed"], seeds["data_seed"]) == (1, 7)
 
 
@@ -76,12 +78,12 @@ def test_order_of_listing_moves_the_anchor_and_nothing_else():
     first, second = Study(config(refits=[3, 1, 2])), Study(config(refits=[1, 2, 3]))
     assert (first.anchor, second.anchor) == ("seed3", "seed1")
     assert first.cells() == second.cells()
-    assert first.refits_spec() == second.refits_spec()
-    assert first.grid_spec() == second.grid_spec()
+    assert specs.refits(first) == specs.refits(second)
+    assert specs.grid(first) == specs.grid(second)
 
 
 def test_both_seeds_of_a_cell_are_its_seed():
-    seeds = Study(config()).train_spec("small", "0", "seed3")
+    seeds = specs.train(Study(config()), "small", "0", "seed3")
     assert (seeds["init_seed"], seeds["data_seed"]) == (3, 3)
 
 
@@ -108,7 +110,7 @@ def test_spelling_of_weight_decays(value, text):
 
 def test_the_weight_decay_of_the_path_is_the_one_trained_with():
     study = Study(config(weight_decays=[1e-05]))
-    assert study.train_spec("small", "0.00001", "seed1")["weight_decay"] == 1e-05
+    assert specs.train(study, "small", "0.00001", "seed1")["weight_decay"] == 1e-05
 
 
 @pytest.mark.parametrize(("tokens", "steps"), [(512, 1), (1023, 1), (1024, 2), (51200, 100)])
@@ -165,18 +167,18 @@ def outputs(study):
     for prompts in study.config.prompts:
         made.append(fill(paths.prompts, prompts=prompts))
         for step in study.checkpoint_steps:
-            made += study.per_cell(paths.cache, step=step, prompts=prompts)
-            made += study.per_cell(paths.ablation, step=step, text=prompts)
+            made += study.every(paths.cache, step=step, prompts=prompts)
+            made += study.every(paths.ablation, step=step, text=prompts)
             for pattern in (paths.stability_heads, paths.stability_pairs, paths.stability_matches):
-                made += study.per_condition(pattern, step=step, prompts=prompts)
+                made += study.every(pattern, step=step, prompts=prompts)
     for step in study.checkpoint_steps:
-        made += study.per_cell(paths.checkpoint, step=step)
-    made += study.per_cell(paths.training) + study.per_cell(paths.provenance)
-    made += study.per_condition(paths.refits)
+        made += study.every(paths.checkpoint, step=step)
+    made += study.every(paths.training) + study.every(paths.provenance)
+    made += study.every(paths.refits)
     made += study.figure_paths()
     made += [paths.table_of(name) for name in ("heads", "layer_stability", "stability_ablation")]
     for name in ("head_map", "pairwise"):
-        made += study.per_condition(paths.table_of(FIGURES[name]))
+        made += study.every(paths.table_of(FIGURES[name]))
     return made
 
 
@@ -288,24 +290,24 @@ def test_a_file_where_results_should_be(tmp_path, monkeypatch, blocked):
 # --- what jobs know -----------------------------------------------------------------------
 
 
-def specs(raw):
+def all_specs(raw):
     """Every specification of a study, by what it is for, as the text rules compare."""
     study = Study(raw)
     made = {
-        "corpus": study.corpus_spec(),
-        "tokenizer": study.tokenizer_spec(),
-        "tokens": study.tokens_spec(),
-        "prompts": study.prompts_spec("passages"),
-        "mine": study.prompts_spec("mine"),
-        "train": study.train_spec("small", "0.1", "seed1"),
-        "cache": study.cache_spec(),
-        "ablation": study.ablation_spec("passages"),
-        "ablation on text": study.ablation_spec("held_out"),
-        "refits": study.refits_spec(),
-        "anchor": study.anchor_spec(),
-        "grid": study.grid_spec(),
-        "look": study.look_spec(),
-        "figure": study.figure_spec(),
+        "corpus": specs.corpus(study),
+        "tokenizer": specs.tokenizer(study),
+        "tokens": specs.tokens(study),
+        "prompts": specs.prompts(study, "passages"),
+        "mine": specs.prompts(study, "mine"),
+        "train": specs.train(study, "small", "0.1", "seed1"),
+        "cache": specs.cache(study),
+        "ablation": specs.ablation(study, "passages"),
+        "ablation on text": specs.ablation(study, "held_out"),
+        "refits": specs.refits(study),
+        "anchor": specs.anchor(study),
+        "grid": specs.grid(study),
+        "look": specs.look(study),
+        "figure": specs.figure(study),
     }
     return {name: json.dumps(spec, sort_keys=True) for name, spec in made.items()}
 
@@ -320,7 +322,6 @@ EFFECTS = [
     ({"corpus__paths": ["b.txt", "a.txt"]}, "corpus"),
     ({"corpus": {"type": "sotu"}}, "corpus"),
     ({"tokenizer__vocabulary": 301}, "tokenizer"),
-    # A saved tokenizer names its beginning token to all who use it.
     ({"tokenizer": {"type": "file", "path": "saved.json"}}, "tokenizer, tokens, prompts, mine"),
     ({"prompts__passages__count": 7}, "prompts"),
     ({"prompts__passages__tokens": 21}, "prompts"),
@@ -370,7 +371,7 @@ def test_a_specification_changes_with_the_keys_it_uses(tmp_path, monkeypatch, ed
     monkeypatch.chdir(tmp_path)
     with_files(tmp_path)
     (tmp_path / "b.txt").write_text("longer text")
-    before, after = specs(config()), specs(config(**edits))
+    before, after = all_specs(config()), all_specs(config(**edits))
     assert {name for name in before if before[name] != after[name]} == set(
         filter(None, changed.split(", "))
     )
@@ -385,14 +386,14 @@ def test_a_file_that_changed_its_size_changes_the_specification(
     monkeypatch.chdir(tmp_path)
     raw = config(tokenizer={"type": "file", "path": "saved.json"})
     with_files(tmp_path)
-    before = specs(raw)
+    before = all_specs(raw)
     with_files(tmp_path, **{grown: "other text"})
-    after = specs(raw)
+    after = all_specs(raw)
     assert {name for name in before if before[name] != after[name]} == changed
 
 
 def test_training_knows_its_shape_and_every_setting():
-    spec = Study(config()).train_spec("large", "0.1", "seed2")
+    spec = specs.train(Study(config()), "large", "0.1", "seed2")
     assert spec["shape"] == {"layers": 4, "heads": 4, "d_model": 32, "mlp": False, "context": 64}
     assert spec["training"]["steps"] == 40
     assert spec["checkpoint_steps"] == [0, 20, 40]

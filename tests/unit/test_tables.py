@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstability import statistics, tables
+from headstability import statistics
 from headstability.ablation import AblationResult, ablation_table
 from headstability.files import write_csv
+from headstability.tables import ablation as ablation_tables
+from headstability.tables import reading
+from headstability.tables import stability as stability_tables
 
 numbers = st.lists(
     st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=20
@@ -64,7 +67,7 @@ def refits():
 
 
 def test_layer_stability_table(stability, refits):
-    table = tables.layer_stability_table(stability, refits)
+    table = stability_tables.layer_stability_table(stability, refits)
     chosen = (stability["weight_decay"] == "0.1") & (stability["layer"] == 2)
     one = stability[chosen & (stability["anchor"] == "seed2")]["stability"]
     part = table[(table["weight_decay"] == "0.1") & (table["layer"] == 2)].set_index("anchor")
@@ -82,8 +85,8 @@ def test_stability_ablation_table(stability):
     rng = np.random.default_rng(1)
     ablations = stability.rename(columns={"anchor": "refit"}).drop(columns="stability")
     ablations["delta_loss"] = rng.normal(size=len(ablations))
-    heads = tables.heads_table(stability, ablations)
-    table = tables.stability_ablation_table(heads)
+    heads = ablation_tables.heads_table(stability, ablations)
+    table = ablation_tables.stability_ablation_table(heads)
     for _, group in heads.groupby(["architecture", "weight_decay", "refit", "layer"]):
         row = table.merge(group[["weight_decay", "refit", "layer"]].drop_duplicates())
         assert len(row) == 1
@@ -101,7 +104,7 @@ def test_heads_table_refuses_doubled_heads(stability):
     ablations = stability.rename(columns={"anchor": "refit"}).drop(columns="stability")
     doubled = pd.concat([ablations, ablations.iloc[:1]])
     with pytest.raises(pd.errors.MergeError):
-        tables.heads_table(stability, doubled)
+        ablation_tables.heads_table(stability, doubled)
 
 
 def test_stacking_conditions(tmp_path):
@@ -111,6 +114,6 @@ def test_stacking_conditions(tmp_path):
         {"architecture": "x", "weight_decay": "0", "refit": "seed1"},
         {"architecture": "x", "weight_decay": "0.1", "refit": "seed1"},
     ]
-    stacked = tables.read_conditions(labels, [tmp_path / "a", tmp_path / "b"])
+    stacked = reading.read_conditions(labels, [tmp_path / "a", tmp_path / "b"])
     assert stacked.columns.tolist() == ["architecture", "weight_decay", "refit", "layer"]
     assert stacked["weight_decay"].tolist() == ["0", "0", "0.1", "0.1"]

@@ -21,7 +21,7 @@ from headstability.corpus import Document, documents_from_jsonl, documents_to_js
 from headstability.errors import DamagedFile
 from headstability.files import sha256_file, sidecar, write_bytes, write_csv, write_json
 from headstability.jobs import expected_files
-from headstability.plotting import save_figure
+from headstability.plots.style import save_figure
 from headstability.study import Study
 from headstability.tokenization import save_tokenizer, train_tokenizer, write_tokens
 from headstability.verify import Findings, _check, verify_study

@@ -22,7 +22,7 @@ def study(tmp_path, monkeypatch):
 
 
 def trained_with(study, *torch_versions):
-    path = study.per_cell(study.paths.provenance)[1]
+    path = study.every(study.paths.provenance)[1]
     write_json(path, {"torch_versions": list(torch_versions)})
     return path
 

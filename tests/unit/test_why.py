@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 from test_study import config, with_files
 
-from headstability import why
+from headstability import specs, why
 from headstability.codehash import code_hashes
 from headstability.files import sha256_file
 from headstability.jobs import KINDS, canonical, expected_files, job_parameter, wildcards_of
@@ -110,7 +110,7 @@ def places(edits):
         for place in leaves(job_parameter(study, rule, wildcards, CODE)["spec"]):
             found[rule, place] = wildcards
     for name in study.config.prompts:
-        for place in leaves(study.prompts_spec(name)):
+        for place in leaves(specs.prompts(study, name)):
             found["prompts", place] = {"prompts": name}
     return found
 
@@ -121,7 +121,9 @@ def test_every_place_leads_to_a_key_of_the_config(tmp_path, monkeypatch, edits):
     with_files(tmp_path)
     found = places(edits)
     assert {rule for rule, _ in found} == {
-        rule for rule in KINDS if rule not in ("stability_ablation_table", "pairwise_table")
+        rule
+        for rule in [*KINDS, "verify"]
+        if rule not in ("stability_ablation_table", "pairwise_table")
     }
     keys = {(rule, place): config_key(rule, found[rule, place], place) for rule, place in found}
     assert {name: key for name, key in keys.items() if not real(key)} == {}
@@ -197,7 +199,7 @@ def test_changes_of_the_prompts_kind_say_what_is_not_set():
     wildcards = {"prompts": "passages"}
     study = Study(config())
     old = job_parameter(study, "prompts", wildcards, CODE)
-    spec = {**study.prompts_spec("mine"), "name": "passages"}
+    spec = {**specs.prompts(study, "mine"), "name": "passages"}
     reasons = parameter_reasons("prompts", wildcards, old, {**old, "spec": spec})
     assert 'prompts.passages.path was (not set), is "mine.txt"' in reasons
     assert "prompts.passages.count was 6, is (not set)" in reasons

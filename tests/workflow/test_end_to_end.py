@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from headstability.activations import pattern_of
 from headstability.caches import open_cache
-from headstability.study import FIGURES, KNOWN
+from headstability.catalogue import FIGURES, TABLES
 
 CONDITIONS = [(a, w) for a in ("one", "two") for w in ("0", "0.1")]
 REFITS = ["seed1", "seed2"]
@@ -41,7 +41,7 @@ def test_every_figure_has_its_table_beside_it(smoke):
             assert (results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
             assert len(pd.read_csv(results / f"tables/{name}.csv")) > 0
     tables = {str(p.relative_to(results / "tables"))[:-4] for p in results.glob("tables/**/*.csv")}
-    assert tables == {name for pattern in KNOWN for name in named(pattern)}
+    assert tables == {name for pattern in TABLES for name in named(pattern)}
 
 
 def test_a_second_run_does_nothing(smoke):

@@ -9,15 +9,9 @@ from contextlib import ExitStack
 import pytest
 import yaml
 from driver import SMOKE, jobs
-from plan import CORRELATION, HEADS, LAYERS, Plan, edited, expect, removed, rewritten
+from modules import AGGREGATES, EVERYTHING, FIGURES, MODULES, NOTHING
+from plan import HEADS, Plan, edited, expect, removed, rewritten
 
-NOTHING = ()
-EVERYTHING = (".",)
-FIGURES = ("Figure",)
-# Tables that are computed; those of pairs are copied from the stability jobs.
-TABLES = (HEADS, LAYERS, CORRELATION, "Table of the anchor's heads")
-# Tables over all conditions; figures of single conditions are not below them.
-AGGREGATES = (HEADS, LAYERS)
 STUDY = "studies/smoke.yaml"
 TWO = "two: {layers: 2, heads: 4, d_model: 16, mlp: false}"
 ONE = "one: {layers: 1, heads: 2, d_model: 16}"
@@ -65,53 +59,6 @@ def test_comment_in_every_file(smoke):
         expect(smoke, [])
 
 
-# A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
-MODULES = {
-    "headstability/model.py": ("Training",),
-    "headstability/training.py": ("Training",),
-    "headstability/checkpoints.py": ("Training",),
-    "headstability/tokenization.py": ("Making the tokenizer",),
-    "headstability/tokens.py": ("Making the prompt set", "Training"),
-    "headstability/prompts.py": ("Making the prompt set",),
-    "headstability/corpus.py": EVERYTHING,
-    "headstability/files.py": EVERYTHING,
-    "headstability/__init__.py": EVERYTHING,
-    "headstability/activations.py": ("Caching", "Ablating"),
-    "headstability/caches.py": ("Caching",),
-    "headstability/identity.py": ("Checking",),
-    "headstability/conditions.py": ("Stability",),
-    "headstability/similarity.py": ("Stability",),
-    "headstability/ablation.py": ("Ablating",),
-    "headstability/tables.py": TABLES,
-    "headstability/statistics.py": TABLES,
-    "headstability/labels.py": (*TABLES, *FIGURES),
-    "headstability/plotting.py": FIGURES,
-    "headstability/errors.py": NOTHING,
-    "headstability/progress.py": NOTHING,
-    "headstability/liveness.py": NOTHING,
-    "headstability/codehash.py": NOTHING,
-    "headstability/study.py": NOTHING,
-    "headstability/jobs.py": NOTHING,
-    "headstability/verify.py": NOTHING,
-    "headstability/versions.py": NOTHING,
-    "headstability/why.py": NOTHING,
-    "headstability/schema.py": NOTHING,
-    "headstability/config_check.py": NOTHING,
-    "headstability/paths.py": NOTHING,
-    "job.py": NOTHING,
-    "unlock.py": NOTHING,
-    "verify.py": NOTHING,
-    "why.py": NOTHING,
-    "train.py": ("Training",),
-    "cache.py": ("Caching",),
-    "ablation.py": ("Ablating",),
-    "stability.py": ("Stability",),
-    "heads_table.py": (HEADS,),
-    "stability_ablation_table.py": (CORRELATION,),
-    "draw_pairwise.py": ("Figure: pairs",),
-}
-
-
 @pytest.mark.parametrize("module", MODULES)
 def test_code_of_a_module(smoke, module):
     with rewritten(smoke / "scripts" / module, lambda text: text + "\n_MORE = 1\n"):
@@ -121,7 +68,7 @@ def test_code_of_a_module(smoke, module):
 CONSTANTS = {
     "model.py": ("LAYER_NORM_EPS = 1e-5", "LAYER_NORM_EPS = 1e-6", ("Training",)),
     "similarity.py": ("GEMM_COLUMNS = 2**16", "GEMM_COLUMNS = 2**15", ("Stability",)),
-    "plotting.py": ("PANEL = 3.3", "PANEL = 3.4", FIGURES),
+    "plots/style.py": ("PANEL = 3.3", "PANEL = 3.4", FIGURES),
 }
 
 

@@ -75,7 +75,7 @@ def test_lost_records(finished):
     expect(finished, [])
     with edited(finished / STUDY, "1.0e-2", "2.0e-2"):
         expect(finished, Plan().below("Training"))
-    with edited(finished / "scripts/headstability/plotting.py", "PANEL = 3.3", "PANEL = 3.4"):
+    with edited(finished / "scripts/headstability/plots/style.py", "PANEL = 3.3", "PANEL = 3.4"):
         expect(finished, Plan().below("Figure"))
     assert contents(finished / RESULTS) == before
 

@@ -1,0 +1,84 @@
+"""The one style of all figures, and what several of them are made of.
+
+Nothing in this package computes a number: what is drawn is in the table.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..files import atomic_path, sha256_file, write_sidecar
+from ..labels import ALL
+
+# Width of one panel in inches: two fit a page's width, one a column's.
+PANEL = 3.3
+_RC = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "headstability",
+    "figure.constrained_layout.use": True,
+}
+
+
+def set_style() -> None:
+    """Apply the one style every figure shares."""
+    mpl.use("agg")
+    sns.set_theme(context="paper", style="ticks", rc=_RC)
+
+
+def save_figure(figure: Figure, paths: dict[str, str | Path], dpi: int) -> None:
+    """Write a figure in every format with its hash, without the date that would make it differ."""
+    metadata: dict[str, dict[str, Any]] = {
+        "pdf": {"CreationDate": None, "ModDate": None},
+        "png": {"Software": None},
+    }
+    # Settle the layout once: it moves a little every time it is computed.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for kind, path in paths.items():
+        with atomic_path(path) as part:
+            figure.savefig(part, format=kind, dpi=dpi, metadata=metadata[kind])
+            write_sidecar(path, sha256_file(part))
+
+
+def decay_colors(look: dict[str, Any]) -> dict[str, Any]:
+    """The colour of every weight decay, the same in all figures of a study."""
+    decays = look["weight_decays"]
+    return dict(zip(decays, sns.color_palette(look["palette"], len(decays)), strict=True))
+
+
+def panels(count: int, rows: int = 1) -> tuple[Figure, Any]:
+    """A figure of `count` panels side by side, in rows that share their y axis."""
+    figure = Figure(figsize=(PANEL * count, 2.6 * rows))
+    axes = figure.subplots(rows, count, squeeze=False, sharey="row")
+    return figure, axes
+
+
+def layer_axis(axes: Axes, layers: pd.Series) -> None:
+    """Label the x axis with layers, whole numbers from 1."""
+    axes.set_xticks(sorted(layers.unique()))
+    axes.set_xlabel("layer")
+
+
+def lines(axes: Axes, table: pd.DataFrame, y: str, unit: str, colors: dict, labels: dict) -> None:
+    """A bold line of the "all" rows and a thin one for every single refit, by weight decay."""
+    for decay, color in colors.items():
+        rows = table[table["weight_decay"] == decay]
+        for name, part in rows[rows[unit] != ALL].groupby(unit, sort=False):
+            axes.plot(part["layer"], part[y], color=color, lw=0.6, alpha=0.45, label=f"_{name}")
+        mean = rows[rows[unit] == ALL]
+        if len(mean):
+            label = labels.get(decay)
+            axes.plot(mean["layer"], mean[y], color=color, lw=2, marker="o", ms=4, label=label)

@@ -1,0 +1,122 @@
+"""What each kind of job depends on: the config reaches jobs only through these specifications.
+
+So a job depends on exactly the keys it uses.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from .study import Study
+
+# A user's file up to this size counts by its whole content, a larger one by size and both ends.
+WHOLE_CONTENT, CONTENT_END = 2**28, 2**20
+
+
+def corpus(study: Study) -> dict[str, Any]:
+    """For the job that reads the corpus; with the content of the user's files."""
+    spec = study.config.corpus.model_dump()
+    spec["content"] = [_content(path) for path in study.corpus_files()]
+    return spec
+
+
+def tokenizer(study: Study) -> dict[str, Any]:
+    """For the job that makes or reads the tokenizer."""
+    spec = study.config.tokenizer.model_dump()
+    if spec["type"] == "file":
+        spec["content"] = _content(spec["path"])
+    return spec
+
+
+def tokens(study: Study) -> dict[str, Any]:
+    """For the job that tokenises the corpus."""
+    return {"bos": getattr(study.config.tokenizer, "bos", None)}
+
+
+def prompts(study: Study, prompts: str) -> dict[str, Any]:
+    """For the job that makes one prompt set."""
+    spec = study.config.prompts[prompts].model_dump()
+    if spec["type"] == "file":
+        spec["content"] = _content(spec["path"])
+        spec["context"] = study.config.training.context
+    return {**spec, **tokens(study), "name": prompts}
+
+
+def train(study: Study, architecture: str, weight_decay: str, refit: str) -> dict[str, Any]:
+    """For the job that trains one cell."""
+    chosen = next(item for item in study.refits if item.name == refit)
+    training = study.config.training.model_dump(exclude={"tokens", "checkpoint_steps"})
+    return {
+        "shape": _shape(study, architecture),
+        "weight_decay": float(weight_decay),
+        "init_seed": chosen.init_seed,
+        "data_seed": chosen.data_seed,
+        "training": {**training, "steps": study.steps},
+        "checkpoint_steps": study.checkpoint_steps,
+    }
+
+
+def cache(study: Study) -> dict[str, Any]:
+    """For the job that caches activations."""
+    return {"device": study.config.training.device}
+
+
+def ablation(study: Study, text: str) -> dict[str, Any]:
+    """For the job that ablates the heads of one refit."""
+    spec: dict[str, Any] = {"device": study.config.training.device, "text": text}
+    if text == "held_out":
+        spec["held_out_rows"] = study.config.ablation.held_out_rows
+        spec["context"] = study.config.training.context
+    return spec
+
+
+def refits(study: Study) -> dict[str, Any]:
+    """For jobs over the refits of a condition."""
+    return {"refits": study.refit_names()}
+
+
+def anchor(study: Study) -> dict[str, Any]:
+    """For jobs that show one anchor."""
+    return {"anchor": study.anchor}
+
+
+def grid(study: Study) -> dict[str, Any]:
+    """For jobs over all conditions, in the order of the config."""
+    return {"conditions": study.conditions(), "refits": study.refit_names()}
+
+
+def look(study: Study) -> dict[str, Any]:
+    """For figure jobs: the look."""
+    return study.config.figures.model_dump(exclude={"include"})
+
+
+def figure(study: Study) -> dict[str, Any]:
+    """For figures over conditions: the look, and the weight decays that colours stand for."""
+    return {**look(study), "weight_decays": study.weight_decays}
+
+
+def _shape(study: Study, architecture: str) -> dict[str, Any]:
+    return {
+        **study.config.architectures[architecture].model_dump(),
+        "context": study.config.training.context,
+    }
+
+
+def _content(path: str) -> str | None:
+    """What tells one content of a user's file from another, whatever its times say.
+
+    Of files too large to read at every start, the size, the beginning and the end.
+    """
+    if not Path(path).is_file():
+        return None
+    size = Path(path).stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as handle:
+        if size <= WHOLE_CONTENT:
+            digest.update(handle.read())
+        else:
+            digest.update(handle.read(CONTENT_END))
+            handle.seek(-CONTENT_END, os.SEEK_END)
+            digest.update(handle.read())
+    return digest.hexdigest()[:16]
