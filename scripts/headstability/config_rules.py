@@ -19,6 +19,7 @@ def cross_checks(raw: dict) -> Iterator[tuple[str, str]]:
     yield from _check_training(raw)
     yield from _check_prompts(raw)
     yield from _check_figures(raw)
+    yield from _check_look(raw)
     yield from _repeated("weight_decays", _get(raw, "weight_decays", kind=list) or [])
     yield from _repeated("corpus.paths", _get(raw, "corpus", "paths", kind=list) or [])
 
@@ -120,6 +121,34 @@ def _check_figures(raw: dict) -> Iterator[tuple[str, str]]:
                 f"{name!r} is not a figure; one of {', '.join(FIGURES)}{guess}",
             )
     yield from _repeated("figures.include", chosen)
+
+
+# Loading a plotting library takes a second: only for a name that is not one of these.
+_PALETTES = {"deep", "muted", "bright", "pastel", "dark", "colorblind"}
+_COLORMAPS = {"viridis", "magma", "inferno", "plasma", "cividis"}
+
+
+def _check_look(raw: dict) -> Iterator[tuple[str, str]]:
+    palette = _get(raw, "figures", "palette", kind=str)
+    if palette and palette not in _PALETTES:
+        import seaborn as sns  # noqa: PLC0415
+
+        try:
+            sns.color_palette(palette, 2)
+        except ValueError:
+            guess = suggest(palette, sorted(_PALETTES))
+            known = ", ".join(sorted(_PALETTES))
+            yield "figures.palette", f"{palette!r} is not a seaborn palette; {known}, ...{guess}"
+    colormap = _get(raw, "figures", "colormap", kind=str)
+    if colormap and colormap not in _COLORMAPS:
+        import matplotlib as mpl  # noqa: PLC0415
+        import seaborn  # noqa: F401, PLC0415 (adds its own)
+
+        if colormap not in mpl.colormaps:
+            known = ", ".join(sorted(_COLORMAPS))
+            guess = suggest(colormap, list(mpl.colormaps))
+            text = f"{colormap!r} is not a matplotlib colormap; {known}, ...{guess}"
+            yield "figures.colormap", text
 
 
 def _positive(section: Any, key: str, model: type[BaseModel]) -> int | None:

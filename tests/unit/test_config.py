@@ -176,6 +176,8 @@ WRONG = [
     ("corpus: {held_out: 1}", "corpus.held_out", ["1", "less than 1"]),
     ("tokenizer: {vocabulary: 256}", "tokenizer.vocabulary", ["256", "at least 257"]),
     ("figures: {dpi: 10}", "figures.dpi", ["10", "at least 50"]),
+    ("figures: {palette: colourblind}", "figures.palette", ["did you mean 'colorblind'?"]),
+    ("figures: {colormap: virids}", "figures.colormap", ["did you mean 'viridis'?"]),
     ("figures: {include: [pairwse]}", "figures.include[1]", ["did you mean 'pairwise'?"]),
     ("figures: {include: [pairwise, pairwise]}", "figures.include", ["listed twice"]),
     # between keys
@@ -375,3 +377,8 @@ def test_any_value_anywhere_is_accepted_or_explained(path, value):
     else:
         study = Study(raw)
         assert len(study.cells()) == len(study.conditions()) * len(study.refits) > 1
+
+
+@pytest.mark.parametrize("look", ["palette: Set2", "palette: husl", "colormap: rocket"])
+def test_every_look_the_libraries_know_is_allowed(look):
+    check_config(edited(f"figures: {{{look}}}"))
