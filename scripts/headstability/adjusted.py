@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .similarity import GEMM_COLUMNS, best_match, gram, pairwise_stability, unit_prompts
+from .similarity import GEMM_COLUMNS, best_match, gram, unit_prompts
 
 Slab = tuple[np.ndarray, np.ndarray]
-Matcher = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 # An even number: a group then holds odd prompts only, or even prompts only.
 GROUPS = 20
@@ -151,21 +150,24 @@ def _scored(similarity: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return np.where(chosen < 0, np.nan, score)
 
 
-def pairs_without_prompts(
-    cosines: np.ndarray, counts: np.ndarray, match: Matcher = matched_best
+def without_prompts(
+    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    cosines: np.ndarray,
+    counts: np.ndarray,
 ) -> np.ndarray:
-    """k(r, r') with each group of prompts left out in turn, matches chosen anew.
+    """Any statistic with each group of prompts left out in turn, matches chosen anew.
 
     Args:
+        statistic: from (cosines, counts) to an array [...], such as
+            `lambda c, n: pairwise_stability(matched_best(c, n))`. A group left out has count 0.
         cosines: s of each group of prompts, [group, refit, head, refit, head].
         counts: prompts of each group, [group].
-        match: `matched_best`, `matched_split` or `matched_one_to_one`.
 
     Returns:
-        [group, refit, refit], NaN on the diagonal.
+        [group, ...].
     """
     kept = counts * ~np.eye(len(counts), dtype=bool)
-    return np.array([pairwise_stability(match(cosines, left)) for left in kept])
+    return np.array([statistic(cosines, left) for left in kept])
 
 
 def null_shifts(prompts: int) -> np.ndarray:

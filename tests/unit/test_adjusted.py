@@ -118,8 +118,13 @@ def test_leaving_out_prompts_chooses_matches_anew(patterns):
     rows, entries = patterns
     cosines, counts = cosines_of(rows, entries)
     triangles = by_head(rows, entries)
-    found = adjusted.pairs_without_prompts(cosines, counts)
-    split_found = adjusted.pairs_without_prompts(cosines, counts, adjusted.matched_split)
+
+    def pairs(match):
+        return adjusted.without_prompts(
+            lambda c, n: pairwise_stability(match(c, n)), cosines, counts
+        )
+
+    found, split_found = pairs(adjusted.matched_best), pairs(adjusted.matched_split)
     for left in range(len(entries)):
         kept = [p for p in range(len(entries)) if p != left]
         expected = oracles.pairwise(oracles.best(oracles.similarities(triangles, kept)))
