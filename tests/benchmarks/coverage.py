@@ -65,7 +65,8 @@ def verdict_tables(simulations):
                     bound = limit(simulated.nominal(name, part), simulations)
                     cells.setdefault((name, parts[part]), []).append(both(pair, bound))
                 if len(parts) > 1:
-                    cells.setdefault((name, None), []).append(percent(all_at_delta))
+                    cell = percent(all_at_delta, limit(0.025, simulations))
+                    cells.setdefault((name, None), []).append(cell)
             for part in simulated.PROFILES:
                 fewer = min(simulations, MOST_OF_CLAIM_3)
                 pair = simulated.claim_3_rates(part, refits, ratio, fewer)
@@ -94,7 +95,7 @@ def condition_tables(simulations):
     pooled = [
         [
             str(c),
-            percent(shared),
+            f"{100 * shared:.0f} %",
             *(percent(r, bound) for r in simulated.pooled_rates(c, shared, simulations)),
         ]
         for c in (4, 8, 26)
@@ -116,7 +117,7 @@ at most {most_of_claim_3:,}). The formulas are in [statistics.md](statistics.md)
 pairs of refits are simulated as a mean plus a part of each refit (node) and a part of the pair,
 both normal; the ratio is that of their variances. A rate is bold where it misses its target:
 coverage below 93 %, an error rate above its nominal value by more than three standard errors of the
-simulation (above {bound:.1%} for a nominal 2.5 %).
+simulation (above {bound} for a nominal 2.5 %).
 
 ## Coverage of nominal 95 % intervals
 
@@ -141,15 +142,15 @@ not hide errors. With 3 refits every verdict is inconclusive.
 
 {verdicts}
 
-**A claim of several parts is not supported if any part is not.** No correction is made, so if all
-parts are exactly at delta the rates of the parts add up, beyond the nominal 2.5 % of a single test:
+**The target is missed** for "not supported" of a claim of several parts all of which are exactly at
+delta. Any part that is not supported decides, without correction, so the rates of the parts add up:
 
 {together}
 
 ## Over conditions
 
-Pooled t over conditions. Where conditions share seeds they may share noise, which the pooled
-interval cannot see: it is then too narrow, by as much as this:
+Pooled t over conditions. The target is met where conditions are independent. **It is missed** where
+they share noise, as they may if they share seeds: the pooled interval does not see that part.
 
 {pooled}
 
@@ -171,7 +172,7 @@ def main(arguments=None):
     pooled, holm = condition_tables(count)
     page = PAGE.format(
         simulations=f"{count:,}",
-        bound=limit(0.025, count),
+        bound=percent(limit(0.025, count)),
         layers=simulated.LAYERS,
         most_of_claim_3=MOST_OF_CLAIM_3,
         coverage=covering,
