@@ -273,8 +273,12 @@ def test_unrelated_heads_have_the_centred_similarity_of_chance():
 
 
 def test_identical_heads_have_no_centred_direction():
-    rows, entries = random_patterns(np.random.default_rng(8), 1, [6, 1, 20])
-    cosines = mean_cosine(adjusted.centred([(np.repeat(rows, 5, axis=0), entries)]))
+    rng = np.random.default_rng(8)
+    rows, entries = random_patterns(rng, 1, [6, 1, 20])
+    rows = np.repeat(rows, 5, axis=0)
+    rows *= 1 + 1e-7 * rng.integers(0, 2, rows.shape).astype(np.float32)
+    assert len(np.unique(rows, axis=0)) == 5, "they differ by rounding"
+    cosines = mean_cosine(adjusted.centred([(rows, entries)]))
     assert not cosines.any()
 
 
@@ -355,7 +359,7 @@ def test_head_cka_properties():
     z = rng.normal(size=(2, 3, 60, 4)).astype(np.float32)
     turn, _ = np.linalg.qr(rng.normal(size=(4, 4)))
     z[1, 0] = 1e3 * z[0, 2] @ turn + 5
-    z[1, 1] = 2.5  # writes a constant
+    z[1, 1] = 2.5 + 1e-6 * z[1, 1]  # writes a constant, up to rounding
     found = head_cka.head_cka(lambda refit: z[refit], 2)
     assert found[0, 2, 1, 0] == pytest.approx(1, abs=1e-5)
     assert not found[1, 1].any()

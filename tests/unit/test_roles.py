@@ -7,7 +7,7 @@ from test_similarity import in_groups, random_patterns, split
 
 from headstability import adjusted, roles
 
-BOS = 7
+BOS = 3
 
 
 def packed(full):
