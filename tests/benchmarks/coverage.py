@@ -143,7 +143,8 @@ not hide errors. With 3 refits every verdict is inconclusive.
 {verdicts}
 
 **The target is missed** for "not supported" of a claim of several parts all of which are exactly at
-delta. Any part that is not supported decides, without correction, so the rates of the parts add up:
+delta. Any part that is not supported decides, without correction, so the rates of the parts add up
+(one part of claim 4 is allowed 5 % by itself):
 
 {together}
 
