@@ -11,7 +11,8 @@ def main(job: Job) -> None:
     refits = job.spec["refits"]
     condition = job.label("architecture", "weight_decay")
     similarity = open_similarity(job.input.similarity, condition, refits)
-    for name, table in condition_tables(similarity, refits).items():
+    tables = condition_tables(similarity, refits)
+    for name, table in tables.items():
         write_csv(job.output[name], table)
 
 

@@ -37,9 +37,9 @@ def cross_layer(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
             panel.set_title(f"{title}, wd {decay}")
         _stabilities(axes[row][-1], part.drop_duplicates([*CONDITION, "layer"]), look)
         axes[row][-1].set_title(title)
-    figure.colorbar(
-        axes[0][0].collections[0], ax=axes[:, :-1], label="proportion of best matches", shrink=0.8
-    )
+    bar = {"shrink": 0.8, "aspect": 16 * len(architectures), "pad": 0.02}
+    label = "proportion of best matches"
+    figure.colorbar(axes[0][0].collections[0], ax=axes[:, :-1], label=label, **bar)
     styles = {"any layer": "-", "same layer": "--"}
     handles = [Line2D([], [], color="0.3", ls=ls, label=label) for label, ls in styles.items()]
     colors = decay_colors(look).items()
@@ -58,9 +58,9 @@ def _proportions(panel: Axes, table: pd.DataFrame, look: dict[str, Any]) -> None
         vmin=0,
         vmax=1,
         cbar=False,
-        annot=len(grid) <= 8,
+        annot=len(grid) <= 6,
         fmt=".2f",
-        annot_kws={"size": 7 if len(grid) <= 4 else 6},
+        annot_kws={"size": 7},
     )
     panel.set(xlabel="layer of the best match", ylabel="layer of the head")
     panel.tick_params(axis="y", rotation=0)
@@ -86,6 +86,7 @@ def extremes(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     order = [*["layers", "heads", "mlp"], *CONDITION]
     shown = table[table["anchor"] == look["anchor"]].sort_values(order, ascending=False)
     figure = Figure(figsize=(2 * PANEL, _ROW * len(shown) + _FRAME))
+    figure.get_layout_engine().set(w_pad=0.1)  # names of two lines reach beyond their place
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [1.2, 1]})
     colors = decay_colors(look)
     single = table[~table["anchor"].isin([ALL, look["anchor"]])]
@@ -107,12 +108,14 @@ def extremes(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
         dots = {"color": "0.25", "marker": ".", "ms": 3, "ls": "none"}
         right.plot(others["delta"], [place] * len(others), **dots)
     names = [
-        f"{row.architecture}: {row.layers} layers, {row.heads} heads\n"
+        f"{row.architecture}: {_counted(row.layers, 'layer')}, {_counted(row.heads, 'head')}\n"
         f"{'MLP' if row.mlp else 'attention-only'}, wd {row.weight_decay}, n = {row.refits}"
         for row in shown.itertuples()
     ]
     left.set_yticks(range(len(names)), names, fontsize=7)
-    left.set(xlim=(0, 1.06), xlabel="relative depth of the layer, $l/L$")
+    left.set(
+        xlim=(0, 1.06), ylim=(-0.6, len(names) - 0.4), xlabel="relative depth of the layer, $l/L$"
+    )
     right.set_xlabel("$\\Delta S = \\max_l S_l - \\min_l S_l$ (cosine)")
     gray = {"color": "0.3", "ls": "none"}
     handles = [
@@ -129,3 +132,7 @@ def extremes(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     title = f"large markers and bars: {bold}; small: single anchors; n: refits"
     figure.legend(handles=handles, title=title, loc="outside upper center", ncols=3)
     return figure
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -28,6 +28,7 @@ def layer_stability(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     """
     architectures = table["architecture"].unique()
     figure, axes = panels(len(architectures))
+    figure.set_figheight(3.2)  # room for a legend below each panel
     colors = decay_colors(look)
     for panel, architecture in zip(axes[0], architectures, strict=True):
         part = table[table["architecture"] == architecture]
@@ -43,7 +44,7 @@ def layer_stability(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
                 panel.errorbar(rows["layer"], rows["stability"], rows["heads_sd"], **bars)
         layer_axis(panel, part["layer"])
         panel.set_title(f"{architecture} ({part['refits'].iloc[0]} refits)")
-        panel.legend(title=who_is_bold(look))
+        panel.legend(title=who_is_bold(look), loc="upper center", bbox_to_anchor=(0.5, -0.2))
     axes[0][0].set_ylabel("layer stability $S_l$ (cosine)")
     return figure
 
