@@ -1,15 +1,42 @@
 # How well the heads of a condition are found again: 4.1 of the paper.
 
 
-rule stability:
+rule similarity:
     input:
         caches=of_refits(paths.cache),
-        # Not read: no stability of refits that are copies of one another.
+        # Not read: no similarity of refits that are copies of one another.
         refits=paths.refits,
+    output:
+        similarity=paths.similarity,
+    log:
+        paths.log_of(f"similarity/{paths.condition_name}/step{{step}}/{{prompts}}"),
+    benchmark:
+        paths.benchmark_of(
+            f"similarity/{paths.condition_name}/step{{step}}/{{prompts}}"
+        )
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=spec("similarity"),
+    message:
+        "Comparing the heads of {wildcards.architecture}, wd {wildcards.weight_decay}"
+    script:
+        "../scripts/similarity.py"
+
+
+rule stability:
+    input:
+        similarity=configured(paths.similarity),
     output:
         heads=paths.stability_heads,
         pairs=paths.stability_pairs,
         matches=paths.stability_matches,
+        cross_layer=paths.stability_cross_layer,
+        commonness=paths.stability_commonness,
     log:
         paths.log_of(f"stability/{paths.condition_name}/step{{step}}/{{prompts}}"),
     benchmark:

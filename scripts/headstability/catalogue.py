@@ -7,6 +7,10 @@ FIGURES = {
     "stability_ablation": "stability_ablation",
     "head_map": f"head_map/{PER_CONDITION}",
     "pairwise": f"pairwise/{PER_CONDITION}",
+    "cross_layer": "cross_layer",
+    "commonness": "commonness",
+    "weight_decay_contrast": "weight_decay_contrast",
+    "extremes": "extremes",
 }
 # Where a figure stands in Snakemake's report.
 CATEGORIES = {
@@ -14,6 +18,10 @@ CATEGORIES = {
     "head_map": "Head and layer stability",
     "pairwise": "Head and layer stability",
     "stability_ablation": "Ablation",
+    "cross_layer": "Head and layer stability",
+    "commonness": "Head and layer stability",
+    "weight_decay_contrast": "Weight decay",
+    "extremes": "Head and layer stability",
 }
 # One table beside every figure, and one of all heads.
 TABLES = [*FIGURES.values(), "heads"]

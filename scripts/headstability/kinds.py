@@ -58,10 +58,17 @@ KINDS: dict[str, JobKind] = {
     "train": JobKind(specs.train, _patterns("checkpoint", "training", "provenance"), ("tokens",)),
     "cache": JobKind(specs.cache, _patterns("cache"), ("train", "prompts")),
     "refits": JobKind(specs.refits, _patterns("refits"), ("train",), measures=True),
+    "similarity": JobKind(specs.refits, _patterns("similarity"), ("cache", "refits")),
     "stability": JobKind(
         specs.refits,
-        _patterns("stability_heads", "stability_pairs", "stability_matches"),
-        ("cache", "refits"),
+        _patterns(
+            "stability_heads",
+            "stability_pairs",
+            "stability_matches",
+            "stability_cross_layer",
+            "stability_commonness",
+        ),
+        ("similarity",),
         measures=True,
     ),
     "ablation": JobKind(specs.ablation, _patterns("ablation"), ("train", "prompts"), measures=True),
@@ -73,13 +80,27 @@ KINDS: dict[str, JobKind] = {
     "head_map_table": JobKind(specs.anchor, _table(FIGURES["head_map"]), ("stability",)),
     "pairwise_table": JobKind(_nothing, _table(FIGURES["pairwise"]), ("stability",)),
     "layer_stability": JobKind(
-        specs.figure, _figure("layer_stability"), ("layer_stability_table",)
+        specs.anchored, _figure("layer_stability"), ("layer_stability_table",)
     ),
     "stability_ablation": JobKind(
         specs.figure, _figure("stability_ablation"), ("stability_ablation_table",)
     ),
     "draw_head_map": JobKind(specs.look, _figure("head_map"), ("head_map_table",)),
     "draw_pairwise": JobKind(specs.look, _figure("pairwise"), ("pairwise_table",)),
+    "cross_layer_table": JobKind(
+        specs.grid, _table("cross_layer"), ("stability", "layer_stability_table")
+    ),
+    "commonness_table": JobKind(specs.grid, _table("commonness"), ("stability",)),
+    "weight_decay_contrast_table": JobKind(
+        _nothing, _table("weight_decay_contrast"), ("layer_stability_table",)
+    ),
+    "extremes_table": JobKind(specs.shapes, _table("extremes"), ("layer_stability_table",)),
+    "cross_layer": JobKind(specs.anchored, _figure("cross_layer"), ("cross_layer_table",)),
+    "commonness": JobKind(specs.commonness, _figure("commonness"), ("commonness_table",)),
+    "weight_decay_contrast": JobKind(
+        specs.anchored, _figure("weight_decay_contrast"), ("weight_decay_contrast_table",)
+    ),
+    "extremes": JobKind(specs.anchored, _figure("extremes"), ("extremes_table",)),
 }
 # The rule that draws each figure.
 DRAWN_BY = {figure: f"draw_{figure}" if f"draw_{figure}" in KINDS else figure for figure in FIGURES}

@@ -47,9 +47,12 @@ class Paths:
         self.cache = f"{cell_folder}/caches/step{{step}}/{{prompts}}.zarr.zip"
 
         self.refits = f"{self.root}/conditions/{condition}/refits.csv"
+        self.similarity = f"{at_step}/stability/{{prompts}}/similarity.zarr.zip"
         self.stability_heads = f"{at_step}/stability/{{prompts}}/heads.csv"
         self.stability_pairs = f"{at_step}/stability/{{prompts}}/pairs.csv"
         self.stability_matches = f"{at_step}/stability/{{prompts}}/matches.csv"
+        self.stability_cross_layer = f"{at_step}/stability/{{prompts}}/cross_layer.csv"
+        self.stability_commonness = f"{at_step}/stability/{{prompts}}/commonness.csv"
         self.ablation = f"{at_step}/ablation/{{text}}/{{refit}}.csv"
 
         self.table = f"{self.root}/tables/{{table}}.csv"

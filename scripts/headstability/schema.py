@@ -157,9 +157,15 @@ class FilePrompts(Section):
 
 
 class Stability(Section):
-    """Which prompts stability is measured on."""
+    """Which prompts stability is measured on, and what figures show of it."""
 
     prompts: Name = Field("passages", description="a prompt set of this config")
+    anchor: Literal["all", "one"] = Field(
+        "all", description="shown bold: the mean over all anchors, or the first refit as anchor"
+    )
+    commonness_self: bool = Field(
+        True, description="commonness as shown compares a head with itself, too"
+    )
 
 
 class Ablation(Section):

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .labels import ALL
 from .study import Study
 
 # A user's file up to this size counts by its whole content, a larger one by size and both ends.
@@ -94,6 +95,22 @@ def look(study: Study) -> dict[str, Any]:
 def figure(study: Study) -> dict[str, Any]:
     """For figures over conditions: the look, and the weight decays that colours stand for."""
     return {**look(study), "weight_decays": study.weight_decays}
+
+
+def anchored(study: Study) -> dict[str, Any]:
+    """For figures over anchors: which of them is shown bold, "all" for their mean."""
+    every = study.config.stability.anchor == "all"
+    return {**figure(study), "anchor": ALL if every else study.anchor}
+
+
+def commonness(study: Study) -> dict[str, Any]:
+    """For the figure of commonness: whether heads are compared with themselves, too."""
+    return {**anchored(study), "with_self": study.config.stability.commonness_self}
+
+
+def shapes(study: Study) -> dict[str, Any]:
+    """For jobs over all conditions that show the shapes of their models."""
+    return {"architectures": {k: v.model_dump() for k, v in study.config.architectures.items()}}
 
 
 def _shape(study: Study, architecture: str) -> dict[str, Any]:

@@ -26,6 +26,8 @@ _ELSEWHERE = {
     ("prompts", "bos"): "tokenizer.bos",
     ("prompts", "name"): "prompts",
     **{(rule, "weight_decays"): "weight_decays" for rule in DRAWN_BY.values()},
+    **{(rule, "anchor"): "stability.anchor and refits" for rule in DRAWN_BY.values()},
+    ("commonness", "with_self"): "stability.commonness_self",
 }
 _KEYS = {
     "root": "study",

@@ -164,9 +164,12 @@ def test_every_module_has_a_hash_of_its_own(hashes):
 
 TRAINING = {"train"}
 MODELS = {"train", "cache", "ablation"}
-STABILITY = {"stability"}
+STABILITY = {"similarity", "stability"}
+LAYERS = {"cross_layer", "commonness", "weight_decay_contrast", "extremes"}
+LAYER_TABLES = {f"{name}_table" for name in LAYERS}
 TABLES = {"head_map_table", "heads_table", "layer_stability_table", "stability_ablation_table"}
-FIGURES = {"draw_head_map", "draw_pairwise", "layer_stability", "stability_ablation"}
+TABLES |= LAYER_TABLES
+FIGURES = {"draw_head_map", "draw_pairwise", "layer_stability", "stability_ablation", *LAYERS}
 TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
 # Looking at everything, it depends on nearly everything; it makes no file.
 VERIFY = {"verify"}
@@ -181,15 +184,20 @@ EDITS = {
     "statistics": {"heads_table", "stability_ablation_table"},
     "identity": {"refits"},
     "labels": TABLES | FIGURES,
+    "tables/measures": {"stability"},
+    "tables/layers": LAYER_TABLES,
+    "plots/depth": {"cross_layer", "extremes"},
     "files": ALL,
     "verify": VERIFY,
     "training": TRAINING,
     "similarity": STABILITY,
     "plots/style": FIGURES,
-    "plots/layers": {"layer_stability"},
+    "plots/layers": {"layer_stability", "commonness", "weight_decay_contrast"},
     "plots/heads": {"draw_head_map", "draw_pairwise"},
     "plots/ablation": {"stability_ablation"},
-    "tables/reading": {"heads_table", "layer_stability_table"},
+    "tables/reading": {
+        *("heads_table", "layer_stability_table", "cross_layer_table", "commonness_table")
+    },
     "tables/stability": {"head_map_table", "layer_stability_table"},
     "tables/ablation": {"heads_table", "stability_ablation_table"},
     "tokens": {"prompts", "ablation", "train", *VERIFY},

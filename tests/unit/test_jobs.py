@@ -194,15 +194,20 @@ def test_what_can_be_asked_for_includes_what_is_expected():
     assert any("/caches/step0/" in path for path in possible - expected)
 
 
+LAYERS = {"cross_layer", "commonness", "weight_decay_contrast", "extremes"}
 BELOW = {
     "tokens": set(KINDS) - {"corpus", "tokenizer", "tokens"},
     "train": set(KINDS) - {"corpus", "tokenizer", "tokens", "prompts", "train"},
     "refits": {"stability", "heads_table", "layer_stability_table", "stability_ablation_table"}
     | {"head_map_table", "pairwise_table", "layer_stability", "stability_ablation"}
-    | {"draw_head_map", "draw_pairwise"},
+    | {"draw_head_map", "draw_pairwise", "similarity"}
+    | LAYERS
+    | {f"{name}_table" for name in LAYERS},
     "ablation": {"heads_table", "stability_ablation_table", "stability_ablation"},
     "pairwise_table": {"draw_pairwise"},
     "layer_stability": set(),
+    "layer_stability_table": {"layer_stability"}
+    | {f"{name}{end}" for name in LAYERS - {"commonness"} for end in ("", "_table")},
 }
 
 

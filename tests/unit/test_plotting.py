@@ -6,7 +6,13 @@ from headstability.plots import ablation, heads, layers, style
 from headstability.tables import ablation as ablation_tables
 from headstability.tables import stability as stability_tables
 
-LOOK = {"palette": "colorblind", "colormap": "viridis", "dpi": 60, "weight_decays": ["0", "0.1"]}
+LOOK = {
+    "palette": "colorblind",
+    "colormap": "viridis",
+    "dpi": 60,
+    "weight_decays": ["0", "0.1"],
+    "anchor": "all",
+}
 
 
 @pytest.fixture

@@ -171,12 +171,17 @@ def outputs(study):
             made += study.every(paths.ablation, step=step, text=prompts)
             for pattern in (paths.stability_heads, paths.stability_pairs, paths.stability_matches):
                 made += study.every(pattern, step=step, prompts=prompts)
+            for pattern in (paths.stability_cross_layer, paths.stability_commonness):
+                made += study.every(pattern, step=step, prompts=prompts)
+            made += study.every(paths.similarity, step=step, prompts=prompts)
     for step in study.checkpoint_steps:
         made += study.every(paths.checkpoint, step=step)
     made += study.every(paths.training) + study.every(paths.provenance)
     made += study.every(paths.refits)
     made += study.figure_paths()
     made += [paths.table_of(name) for name in ("heads", "layer_stability", "stability_ablation")]
+    layers = ("cross_layer", "commonness", "weight_decay_contrast", "extremes")
+    made += [paths.table_of(name) for name in layers]
     for name in ("head_map", "pairwise"):
         made += study.every(paths.table_of(FIGURES[name]))
     return made
@@ -308,6 +313,9 @@ def all_specs(raw):
         "grid": specs.grid(study),
         "look": specs.look(study),
         "figure": specs.figure(study),
+        "anchored": specs.anchored(study),
+        "commonness": specs.commonness(study),
+        "shapes": specs.shapes(study),
     }
     return {name: json.dumps(spec, sort_keys=True) for name, spec in made.items()}
 
@@ -328,17 +336,17 @@ EFFECTS = [
     ({"prompts__passages__seed": 1}, "prompts"),
     ({"prompts__mine__path": "b.txt"}, "mine"),
     ({"prompts__third": {"type": "held_out", "tokens": 5}}, ""),
-    ({"architectures__small": WIDER}, "train"),
-    ({"architectures__small__mlp": False}, "train"),
+    ({"architectures__small": WIDER}, "train, shapes"),
+    ({"architectures__small__mlp": False}, "train, shapes"),
     ({"architectures__small__mlp": True}, ""),
-    ({"architectures__large__layers": 5}, ""),
+    ({"architectures__large__layers": 5}, "shapes"),
     ({"architectures": dict(reversed(ARCHITECTURES.items()))}, "grid"),
-    ({"architectures__third": WIDER}, "grid"),
+    ({"architectures__third": WIDER}, "grid, shapes"),
     ({"refits": [3, 1, 2, 4]}, "refits, grid"),
     ({"refits": [1, 2, 3]}, "anchor"),
-    ({"weight_decays": [0, 0.1]}, "grid, figure"),
+    ({"weight_decays": [0, 0.1]}, "grid, figure, anchored, commonness"),
     ({"weight_decays": [0.1, 0.0]}, ""),
-    ({"weight_decays": [0.1, 0, 1]}, "grid, figure"),
+    ({"weight_decays": [0.1, 0, 1]}, "grid, figure, anchored, commonness"),
     ({"training__steps": 41}, "train"),
     ({"training__steps": None, "training__tokens": 40 * 8 * 64}, ""),
     ({"training__batch": 9}, "train"),
@@ -359,9 +367,12 @@ EFFECTS = [
     ({"ablation__held_out_rows": 5}, "ablation on text"),
     ({"ablation__text": "held_out"}, ""),
     ({"stability__prompts": "mine"}, ""),
-    ({"figures__palette": "deep"}, "look, figure"),
-    ({"figures__colormap": "magma"}, "look, figure"),
-    ({"figures__dpi": 100}, "look, figure"),
+    ({"stability__anchor": "all"}, ""),
+    ({"stability__anchor": "one"}, "anchored, commonness"),
+    ({"stability__commonness_self": False}, "commonness"),
+    ({"figures__palette": "deep"}, "look, figure, anchored, commonness"),
+    ({"figures__colormap": "magma"}, "look, figure, anchored, commonness"),
+    ({"figures__dpi": 100}, "look, figure, anchored, commonness"),
     ({"study": "renamed"}, ""),
 ]
 
@@ -390,6 +401,13 @@ def test_a_file_that_changed_its_size_changes_the_specification(
     with_files(tmp_path, **{grown: "other text"})
     after = all_specs(raw)
     assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_figures_know_which_anchor_to_show():
+    assert specs.anchored(Study(config()))["anchor"] == "all"
+    one = Study(config(stability={"prompts": "passages", "anchor": "one"}))
+    assert specs.anchored(one)["anchor"] == specs.commonness(one)["anchor"] == "seed3"
+    assert specs.commonness(one)["with_self"] is True
 
 
 def test_training_knows_its_shape_and_every_setting():

@@ -123,7 +123,7 @@ def test_every_place_leads_to_a_key_of_the_config(tmp_path, monkeypatch, edits):
     assert {rule for rule, _ in found} == {
         rule
         for rule in [*KINDS, "verify"]
-        if rule not in ("stability_ablation_table", "pairwise_table")
+        if rule not in ("stability_ablation_table", "pairwise_table", "weight_decay_contrast_table")
     }
     keys = {(rule, place): config_key(rule, found[rule, place], place) for rule, place in found}
     assert {name: key for name, key in keys.items() if not real(key)} == {}
@@ -162,6 +162,9 @@ CELL = {"architecture": "small", "weight_decay": "0.1", "refit": "seed1"}
         ("layer_stability", {}, "palette", "figures.palette"),
         ("layer_stability", {}, "weight_decays", "weight_decays"),
         ("heads_table", {}, "conditions", "architectures and weight_decays"),
+        ("layer_stability", {}, "anchor", "stability.anchor and refits"),
+        ("commonness", {}, "with_self", "stability.commonness_self"),
+        ("extremes_table", {}, "architectures.small.mlp", "architectures.small.mlp"),
     ],
 )
 def test_keys(rule, wildcards, place, key):

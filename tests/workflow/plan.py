@@ -16,6 +16,10 @@ TOKENS = "Tokenising the corpus"
 HEADS = "Table of all heads"
 LAYERS = "Table of layer stability"
 CORRELATION = "Table of the correlation of stability with ablation effects"
+CROSS_LAYER = "Table of best matches in any layer"
+COMMONNESS = "Table of commonness"
+CONTRAST = "Table of the contrast of weight decays"
+EXTREMES = "Table of most and least stable layers"
 
 
 class Plan:
@@ -49,7 +53,9 @@ class Plan:
             checked = f"Checking that the refits of {condition} differ"
             self.needs[checked] = trainings
             stability = f"Stability of {condition}"
-            self.needs[stability] = {*caches, checked}
+            compared = f"Comparing the heads of {condition}"
+            self.needs[compared] = {*caches, checked}
+            self.needs[stability] = {compared}
             anchor, pairs = f"Table of the anchor's heads of {condition}", "pairs of refits of"
             self.needs[anchor] = self.needs[f"Table of {pairs} {condition}"] = {stability}
             self.needs[f"Figure: head map of {condition}"] = {anchor}
@@ -61,6 +67,11 @@ class Plan:
         self.needs[CORRELATION] = {HEADS}
         self.needs["Figure: layer stability"] = {LAYERS}
         self.needs["Figure: stability and ablation effects"] = {CORRELATION}
+        self.needs[CROSS_LAYER] = {*stabilities, LAYERS}
+        self.needs[COMMONNESS] = stabilities
+        self.needs[CONTRAST] = self.needs[EXTREMES] = {LAYERS}
+        for table in (CROSS_LAYER, COMMONNESS, CONTRAST, EXTREMES):
+            self.needs[table.replace("Table of", "Figure:")] = {table}
         assert set().union(*self.needs.values()) <= self.needs.keys()
 
     def below(self, *patterns):

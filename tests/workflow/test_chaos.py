@@ -37,11 +37,11 @@ STATE = f"{HOME}/.resume/state.safetensors"
 
 # Rules by name; "figures" stands for the tables and figures that come after stability.
 STAGES = ["corpus", "tokenizer", "tokens", "prompts", "train", "cache", "ablation", "refits"]
-STAGES += ["stability", "figures"]
+STAGES += ["similarity", "stability", "figures"]
 WAYS = ["machine", "snakemake", "job", "SIGTERM", "SIGINT"]
 SHORT = ["tokens", "train", "train", "cache", "stability"]
 LONG = ["corpus", "tokenizer", "tokens", "prompts", *["train"] * 5, *["cache"] * 3]
-LONG += [*["ablation"] * 3, "refits", *["stability"] * 3, *["figures"] * 3]
+LONG += [*["ablation"] * 3, "refits", *["similarity"] * 2, *["stability"] * 2, *["figures"] * 3]
 
 
 def stage_of(rule):
@@ -179,7 +179,7 @@ def test_killed_at_five_random_moments(fresh, expected):
 def test_killed_at_many_random_moments(fresh, expected):
     hits = survive(fresh, expected, LONG, seed=2)
     assert hits["kills"] == len(LONG) >= 20
-    assert all(hits[stage] for stage in ("train", "cache", "ablation", "stability")), hits
+    assert all(hits[stage] for stage in ("train", "cache", "ablation", "similarity")), hits
 
 
 # --- kills at chosen moments --------------------------------------------------------------

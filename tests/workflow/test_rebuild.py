@@ -67,7 +67,7 @@ def test_code_of_a_module(smoke, module):
 
 CONSTANTS = {
     "model.py": ("LAYER_NORM_EPS = 1e-5", "LAYER_NORM_EPS = 1e-6", ("Training",)),
-    "similarity.py": ("GEMM_COLUMNS = 2**16", "GEMM_COLUMNS = 2**15", ("Stability",)),
+    "similarity.py": ("GEMM_COLUMNS = 2**16", "GEMM_COLUMNS = 2**15", ("Comparing", "Stability")),
     "plots/style.py": ("PANEL = 3.3", "PANEL = 3.4", FIGURES),
 }
 
@@ -211,6 +211,17 @@ CONFIG = {
         f"{PASSAGES}\nablation: {{held_out_rows: 31}}",
         NOTHING,
     ),
+    # What figures show
+    "stability.anchor": (
+        PASSAGES,
+        f"{PASSAGES}\nstability: {{anchor: one}}",
+        ("Figure: layer", "Figure: best", "Figure: comm", "Figure: the contrast", "Figure: most"),
+    ),
+    "stability.commonness_self": (
+        PASSAGES,
+        f"{PASSAGES}\nstability: {{commonness_self: false}}",
+        ("Figure: commonness",),
+    ),
     # The look
     "figures.palette": ("study: smoke", "study: smoke\nfigures: {palette: deep}", FIGURES),
     "figures.colormap": ("study: smoke", "study: smoke\nfigures: {colormap: magma}", FIGURES),
@@ -294,6 +305,7 @@ GONE = {
     "tables/heads.csv": (HEADS,),
     "conditions/two/wd0/step30/ablation/passages/seed2.csv": ("Ablating two, wd 0, seed2",),
     "conditions/two/wd0/step30/stability/passages/pairs.csv": ("Stability of two, wd 0$",),
+    "conditions/two/wd0/step30/stability/passages/commonness.csv": ("Stability of two, wd 0$",),
     "conditions/two/wd0/refits.csv": ("Checking that the refits of two, wd 0 differ",),
     "tables/pairwise/one/wd0.1.csv": (r"Table of pairs of refits of one, wd 0\.1",),
 }
@@ -309,6 +321,9 @@ def test_a_deleted_figure_table_or_measurement(smoke, name):
 GONE_WITHIN = {
     "cells/two/wd0/seed2/caches/step30/passages.zarr.zip": (
         "Caching two, wd 0, seed2, step 30, on passages"
+    ),
+    "conditions/two/wd0/step30/stability/passages/similarity.zarr.zip": (
+        "Comparing the heads of two, wd 0"
     ),
     "cells/one/wd0/seed1/checkpoints/step0.safetensors": "Training one, wd 0, seed1",
     "cells/one/wd0/seed1/training.csv": "Training one, wd 0, seed1",

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .style import decay_colors, layer_axis, lines, panels
+from .style import decay_colors, layer_axis, legend_above, lines, panels
 
 
 def stability_ablation(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
@@ -28,9 +28,7 @@ def stability_ablation(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
             lines(panel, part, measure, "refit", colors, labels)
             layer_axis(panel, part["layer"])
         axes[0][column].set_title(f"{architecture} ({refits} refits)")
-    handles, names = axes[0][0].get_legend_handles_labels()
-    title = "bold: mean over refits, thin: one refit"
-    figure.legend(handles, names, title=title, loc="outside upper center", ncols=len(names))
+    legend_above(figure, axes[0][0], "bold: mean over refits, thin: one refit")
     axes[0][0].set_ylabel("correlation over heads of\nstability and $\\Delta$ loss (Pearson)")
     axes[1][0].set_ylabel("mean $\\Delta$ loss of\nablating a head (nats)")
     return figure

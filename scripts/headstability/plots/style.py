@@ -72,13 +72,57 @@ def layer_axis(axes: Axes, layers: pd.Series) -> None:
     axes.set_xlabel("layer")
 
 
-def lines(axes: Axes, table: pd.DataFrame, y: str, unit: str, colors: dict, labels: dict) -> None:
-    """A bold line of the "all" rows and a thin one for every single refit, by weight decay."""
+def lines(
+    axes: Axes,
+    table: pd.DataFrame,
+    y: str,
+    unit: str,
+    colors: dict,
+    labels: dict,
+    bold: str = ALL,
+) -> None:
+    """A bold line of one unit's rows ("all" or a refit), a thin one of every other refit's.
+
+    Args:
+        axes: where to draw.
+        table: weight_decay, layer, the columns `unit` and `y`.
+        y: the column to draw by layer.
+        unit: the column that names refits: anchor or refit.
+        colors: the colour of each weight decay.
+        labels: the legend's text for each weight decay.
+        bold: the unit drawn bold.
+    """
     for decay, color in colors.items():
         rows = table[table["weight_decay"] == decay]
-        for name, part in rows[rows[unit] != ALL].groupby(unit, sort=False):
+        for name, part in rows[~rows[unit].isin([ALL, bold])].groupby(unit, sort=False):
             axes.plot(part["layer"], part[y], color=color, lw=0.6, alpha=0.45, label=f"_{name}")
-        mean = rows[rows[unit] == ALL]
+        mean = rows[rows[unit] == bold]
         if len(mean):
             label = labels.get(decay)
             axes.plot(mean["layer"], mean[y], color=color, lw=2, marker="o", ms=4, label=label)
+
+
+def decay_labels(look: dict[str, Any]) -> dict[str, str]:
+    """The legend's text for every weight decay: its value and the optimiser that implies."""
+    return {
+        decay: f"wd {decay} ({'AdamW' if float(decay) else 'Adam'})"
+        for decay in look["weight_decays"]
+    }
+
+
+def who_is_bold(look: dict[str, Any], of: str = "anchor") -> str:
+    """The legend's words on bold and thin lines.
+
+    Args:
+        look: with `anchor`: "all" or the one refit shown bold.
+        of: what a line is of: anchor or refit.
+    """
+    if look["anchor"] == ALL:
+        return f"bold: mean of all {of}s, thin: one {of}"
+    return f"bold: {of} {look['anchor']}, thin: the other {of}s"
+
+
+def legend_above(figure: Figure, axes: Axes, title: str) -> None:
+    """The legend of one panel, for all of them, above the figure."""
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, title=title, loc="outside upper center", ncols=len(names))
