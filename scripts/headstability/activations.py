@@ -125,7 +125,7 @@ def _empty(
         "pattern": (*by_head, entries),
         "z": (*by_head, positions, shape.d_head),
         "z_mean": (*by_head, prompts, shape.d_head),
-        **{name: (shape.layers, positions, shape.d_model) for name in streams},
+        **dict.fromkeys(streams, (shape.layers, positions, shape.d_model)),
         "attention_out_norm": (shape.layers, positions),
         "resid_mid_norm": (shape.layers, positions),
     }
