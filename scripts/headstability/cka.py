@@ -26,8 +26,8 @@ MARGINS = (0.05, 0.2, 0.5)
 
 
 def cka(
-    streams: Iterable[np.ndarray], kernels: Sequence[str] = KERNELS, threads: int = 1
-) -> dict[str, dict[str, np.ndarray]]:
+    streams: Iterable[np.ndarray], threads: int = 1, kernels: Sequence[str] = KERNELS
+) -> dict[tuple[str, str], np.ndarray]:
     """CKA of every two refits.
 
     Kornblith et al. 2019, with the biased estimator of HSIC (Gretton et al. 2005) and the
@@ -37,11 +37,11 @@ def cka(
     Args:
         streams: of each refit, [position, d_model]; positions correspond. Each vector is taken
             less its mean over d_model. Taken one by one: a generator need not hold them all.
-        kernels: which of KERNELS.
         threads: how many to use; the result does not depend on it.
+        kernels: which of KERNELS.
 
     Returns:
-        By kernel and estimator, [refit, refit], symmetric, 1 on the diagonal. NaN where HSIC of a
+        By kernel and estimator (one of ESTIMATORS), [refit, refit], symmetric, 1 on the diagonal. NaN where HSIC of a
         refit with itself is not positive (all vectors equal, or fewer than 4 positions for the
         debiased one), or where the median is 0.
 
@@ -57,8 +57,11 @@ def cka(
         refits = list(pool.map(lambda x: _Refit(x, rows, kernels), data))
         products = _pair_products(refits, kernels, rows, pool)
     return {
-        kernel: _estimates(products[kernel], np.stack([r.diagonal[kernel] for r in refits]))
+        (kernel, estimator): values
         for kernel in kernels
+        for estimator, values in _estimates(
+            products[kernel], np.stack([refit.diagonal[kernel] for refit in refits])
+        ).items()
     }
 
 

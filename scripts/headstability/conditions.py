@@ -7,41 +7,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from .caches import open_cache, verify_cache
-from .errors import UserError
+from .refit_caches import open_refits
 from .similarity import best_match, head_stability, mean_cosine, pairwise_stability
 
 # Pattern entries of all heads and refits held at once: bounds memory whatever the number of
 # refits and prompts (one prompt is the least that is read).
 SLAB_ENTRIES = 2**23
-
-
-def open_refits(refits: Sequence[str], paths: Sequence[str | Path]) -> list[xr.Dataset]:
-    """Open and verify the caches of a condition's refits, for their patterns.
-
-    Raises:
-        UserError: a cache is damaged, is of another refit, or differs from the first in shape or
-            prompts.
-    """
-    caches = [open_cache(path) for path in paths]
-    for refit, path, cache in zip(refits, paths, caches, strict=True):
-        verify_cache(path, cache, ["pattern"])
-        if cache.attrs["cell"].split("/")[-1] != refit:
-            raise UserError(
-                f"{path} was copied from another cell, {cache.attrs['cell']}: delete it and run "
-                "the same command again"
-            )
-        if cache["pattern"].shape != caches[0]["pattern"].shape:
-            raise UserError(
-                f"{path} holds patterns of shape {cache['pattern'].shape}, {paths[0]} "
-                f"{caches[0]['pattern'].shape}: delete both and run the same command again"
-            )
-        if cache.attrs["prompts_sha256"] != caches[0].attrs["prompts_sha256"]:
-            raise UserError(
-                f"{path} and {paths[0]} were made with different prompts: delete both and run "
-                "the same command again"
-            )
-    return caches
 
 
 def pattern_groups(
@@ -86,7 +57,7 @@ def stability_tables(refits: Sequence[str], paths: Sequence[str | Path]) -> dict
         `pairs`: k_l of every ordered pair of refits (refit_a, refit_b, layer, stability);
         `matches`: m and the matching head (anchor, refit, layer, head, match, similarity).
     """
-    caches = open_refits(refits, paths)
+    caches = open_refits(refits, paths, ["pattern"])
     names = np.array(refits)
     count, heads = len(caches), caches[0].sizes["head"]
     tables: dict[str, list[pd.DataFrame]] = {"heads": [], "pairs": [], "matches": []}

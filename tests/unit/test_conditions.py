@@ -12,6 +12,7 @@ from headstability.conditions import pattern_groups, stability_tables
 from headstability.errors import UserError
 from headstability.files import write_json
 from headstability.identity import identity_table
+from headstability.refit_caches import open_refits
 
 REFITS = ["seed1", "seed2", "seed3"]
 PROMPTS = [[3, 1, 4, 1, 5], [3, 9], [3, 2, 6, 5, 3, 5, 8, 9, 7, 9], [3, 7, 9]]
@@ -81,7 +82,7 @@ def test_tables_hold_every_head_pair_and_match_once(caches):
 def test_groups_hold_every_prompt_once_within_the_slab(caches, monkeypatch, slab):
     monkeypatch.setattr(conditions, "SLAB_ENTRIES", slab)
     folder, data = caches
-    opened = conditions.open_refits(REFITS, paths(folder))
+    opened = open_refits(REFITS, paths(folder), ["pattern"])
     groups = list(pattern_groups(opened, 1))
     joined = np.concatenate([rows for rows, _ in groups], axis=1)
     expected = np.concatenate([data[refit]["pattern"].values[1] for refit in REFITS])
@@ -97,13 +98,13 @@ def test_caches_that_do_not_belong_together(caches, tmp_path):
     pair = REFITS[:2], [paths(folder)[0], other]
     write_cache(other, data["seed2"], provenance("seed2", prompts="q"))
     with pytest.raises(UserError, match=r"other\.zarr\.zip.*different prompts"):
-        conditions.open_refits(*pair)
+        open_refits(*pair, ["pattern"])
     write_cache(other, data["seed2"].isel(head=slice(0, 2)), provenance("seed2"))
     with pytest.raises(UserError, match=r"shape \(2, 2, "):
-        conditions.open_refits(*pair)
+        open_refits(*pair, ["pattern"])
     write_cache(other, data["seed1"], provenance("seed1"))
     with pytest.raises(UserError, match=r"copied from another cell, a/wd0/seed1"):
-        conditions.open_refits(*pair)
+        open_refits(*pair, ["pattern"])
 
 
 def write_provenance(folder, records):
