@@ -7,6 +7,10 @@ FIGURES = {
     "stability_ablation": "stability_ablation",
     "head_map": f"head_map/{PER_CONDITION}",
     "pairwise": f"pairwise/{PER_CONDITION}",
+    "residual": "residual",
+    "attention_norms": "attention_norms",
+    "weight_norms": "weight_norms",
+    "meta_sne": "meta_sne/wd{weight_decay}",
 }
 # Where a figure stands in Snakemake's report.
 CATEGORIES = {
@@ -14,6 +18,10 @@ CATEGORIES = {
     "head_map": "Head and layer stability",
     "pairwise": "Head and layer stability",
     "stability_ablation": "Ablation",
+    "residual": "Residual stream",
+    "attention_norms": "Residual stream",
+    "weight_norms": "Weights",
+    "meta_sne": "All heads at once",
 }
 # One table beside every figure, and one of all heads.
 TABLES = [*FIGURES.values(), "heads"]

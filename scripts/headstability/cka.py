@@ -41,9 +41,9 @@ def cka(
         kernels: which of KERNELS.
 
     Returns:
-        By kernel and estimator (one of ESTIMATORS), [refit, refit], symmetric, 1 on the diagonal. NaN where HSIC of a
-        refit with itself is not positive (all vectors equal, or fewer than 4 positions for the
-        debiased one), or where the median is 0.
+        By kernel and estimator (of ESTIMATORS), [refit, refit], symmetric, 1 on the diagonal. NaN
+        where HSIC of a refit with itself is not positive (all vectors equal, or fewer than 4
+        positions for the debiased one), or where the median is 0.
 
     Raises:
         ValueError: refits have different numbers of positions, or there is none.

@@ -59,7 +59,7 @@ def train(study: Study, architecture: str, weight_decay: str, refit: str) -> dic
 
 def cache(study: Study) -> dict[str, Any]:
     """For the job that caches activations."""
-    return {"device": study.config.training.device}
+    return {"device": study.config.training.device, "streams": _streams(study)}
 
 
 def ablation(study: Study, text: str) -> dict[str, Any]:
@@ -94,6 +94,28 @@ def look(study: Study) -> dict[str, Any]:
 def figure(study: Study) -> dict[str, Any]:
     """For figures over conditions: the look, and the weight decays that colours stand for."""
     return {**look(study), "weight_decays": study.weight_decays}
+
+
+def residual_similarity(study: Study) -> dict[str, Any]:
+    """For the job that compares the residual streams of a condition's refits."""
+    return {**refits(study), "streams": _streams(study)}
+
+
+def residual(study: Study) -> dict[str, Any]:
+    """For the figure of residual streams: the look, and which CKA it shows."""
+    chosen = study.config.residual.model_dump(include={"kernel", "estimator"})
+    return {**figure(study), **chosen}
+
+
+def meta_sne(study: Study) -> dict[str, Any]:
+    """For the job that maps the heads of all architectures."""
+    chosen = study.config.meta_sne.model_dump()
+    return {"architectures": study.architectures, **refits(study), **chosen}
+
+
+def _streams(study: Study) -> list[str]:
+    """Residual streams that are kept, in any order the same."""
+    return sorted(study.config.residual.streams)
 
 
 def _shape(study: Study, architecture: str) -> dict[str, Any]:

@@ -25,6 +25,8 @@ _ELSEWHERE = {
     ("prompts", "context"): "training.context",
     ("prompts", "bos"): "tokenizer.bos",
     ("prompts", "name"): "prompts",
+    ("residual", "kernel"): "residual.kernel",
+    ("residual", "estimator"): "residual.estimator",
     **{(rule, "weight_decays"): "weight_decays" for rule in DRAWN_BY.values()},
 }
 _KEYS = {
@@ -42,6 +44,10 @@ _KEYS = {
     "checkpoint_steps": "training.checkpoint_steps",
     "expected": "the files of the study",
     "on_request": "the files of the study",
+    "streams": "residual.streams",
+    "architectures": "architectures",
+    "perplexity": "meta_sne.perplexity",
+    "seed": "meta_sne.seed",
 }
 _ABSENT = "(not set)"
 
