@@ -15,6 +15,9 @@ ESTIMATORS = ("biased", "debiased")
 
 # Entries of one kernel's slab, all refits together: 128 MiB of float32 whatever their number.
 SLAB_ENTRIES = 2**25
+MOST_ROWS = 256
+# A vector is massive if its squared norm is so many times the median one.
+MASSIVE = 16
 # Entries of one refit's distances that are kept while their median is found, instead of being
 # computed again: 256 MiB of float32.
 HELD_ENTRIES = 2**26
@@ -49,12 +52,12 @@ def cka(
         ValueError: refits have different numbers of positions, or there is none.
     """
     with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
-        data = [_prepared(x) for x in streams]
-        if len({len(x) for x in data}) != 1:
+        refits = [_Refit(x) for x in streams]
+        if len({len(refit.x) for refit in refits}) != 1:
             raise ValueError("streams of different lengths cannot be compared")
-        positions = len(data[0])
-        rows = max(1, min(256, SLAB_ENTRIES // (len(data) * positions)))
-        refits = list(pool.map(lambda x: _Refit(x, rows, kernels), data))
+        positions = len(refits[0].x)
+        rows = max(1, min(MOST_ROWS, SLAB_ENTRIES // (len(refits) * positions)))
+        list(pool.map(lambda refit: refit.prepare(rows, kernels), refits))
         products = _pair_products(refits, kernels, rows, pool)
     return {
         (kernel, estimator): values
@@ -65,81 +68,87 @@ def cka(
     }
 
 
-def _prepared(x: np.ndarray) -> np.ndarray:
-    """A stream less its mean over d_model, at a scale fit for float32 (CKA does not see it)."""
-    x = np.asarray(x, dtype=np.float64)
-    x = x - x.mean(axis=1, keepdims=True)
-    size = np.sqrt(np.mean(np.square(x).sum(axis=1)))
-    return np.ascontiguousarray(x / size if size > 0 else x, dtype=np.float32)
-
-
 class _Refit:
-    """What has to be known of one refit before its slabs are centred.
+    """One refit: its stream, and what centring its kernel matrices takes.
 
     Attributes:
-        x: its stream, [position, d_model].
+        x: its stream less each vector's mean over d_model, [position, d_model], float32, at a
+            scale fit for it (CKA does not see the scale).
         squares: squared norms of its vectors, [position].
+        far: places of massive vectors, such as those of BOS in many models.
+        apart: squared distances between these, computed in float64: in float32 they would drown
+            in the rounding of the norms.
         scale: 1 / (2 m) of the RBF kernel; NaN if m is 0.
         shift: by kernel, what centring subtracts from an entry for its row and again for its
             column: the row's mean less half the mean of all, [position].
         diagonal: by kernel, of the centred matrix, [position].
     """
 
-    def __init__(self, x: np.ndarray, rows: int, kernels: Sequence[str]) -> None:
-        self.x = x
-        self.rows = rows
-        self.squares = np.concatenate([np.diagonal(x[s] @ x[s].T) for s in self._slabs()])
+    def __init__(self, x: np.ndarray) -> None:
+        exact = np.asarray(x, dtype=np.float64)
+        exact = exact - exact.mean(axis=1, keepdims=True)
+        size = np.sqrt(np.mean(np.square(exact).sum(axis=1)))
+        exact /= size if size > 0 else 1
+        squares = np.square(exact).sum(axis=1)
+        self.x = np.ascontiguousarray(exact, dtype=np.float32)
+        self.far = np.flatnonzero(squares > MASSIVE * np.median(squares))
+        between = exact[self.far] @ exact[self.far].T
+        own = np.diagonal(between)
+        self.apart = (own[:, None] + own - 2 * between).astype(np.float32)
+        self.squares = squares.astype(np.float32)
         self.scale = np.float32(np.nan)
         self.shift: dict[str, np.ndarray] = {}
         self.diagonal: dict[str, np.ndarray] = {}
+
+    def prepare(self, rows: int, kernels: Sequence[str]) -> None:
+        """Find what the slabs of `kernels`, of `rows` rows each, will be centred with."""
         if "rbf" in kernels:
-            self._prepare_rbf()
+            self._prepare_rbf(list(_slabs(len(self.x), rows)))
         if "linear" in kernels:
             self._prepare_linear()
 
-    def _slabs(self) -> Iterator[slice]:
-        for start in range(0, len(self.x), self.rows):
-            yield slice(start, min(start + self.rows, len(self.x)))
+    def distances(self, slab: slice, products: np.ndarray | None = None) -> np.ndarray:
+        """Squared distances of a slab's rows from the vectors from its first on.
 
-    def distances(self, slab: slice) -> np.ndarray:
-        """Squared distances of a slab's rows from the vectors from its first on."""
+        Args:
+            slab: which rows.
+            products: inner products of the same, which are overwritten; None: computed.
+        """
         after = slice(slab.start, None)
-        out = self.x[slab] @ self.x[after].T
+        out = self.x[slab] @ self.x[after].T if products is None else products
         out *= -2
         out += self.squares[slab, None]
         out += self.squares[after]
         np.maximum(out, 0, out=out)
+        first, last = np.searchsorted(self.far, [slab.start, slab.stop])
+        places = self.far[first:] - slab.start
+        out[np.ix_(places[: last - first], places)] = self.apart[first:last, first:]
         np.fill_diagonal(out, 0)
         return out
 
-    def rbf(self, products: np.ndarray, slab: slice, out: np.ndarray) -> None:
-        """The RBF kernel of a slab from its inner products."""
-        after = slice(slab.start, None)
-        np.multiply(products, 2 * self.scale, out=out)
-        out -= (self.scale * self.squares[slab])[:, None]
-        out -= self.scale * self.squares[after]
-        np.minimum(out, 0, out=out)
-        np.fill_diagonal(out, 0)
-        np.exp(out, out=out)
+    def rbf(self, distances: np.ndarray) -> np.ndarray:
+        """The RBF kernel of squared distances, in their place."""
+        distances *= -self.scale
+        return np.exp(distances, out=distances)
 
-    def _prepare_rbf(self) -> None:
+    def _prepare_rbf(self, slabs: Sequence[slice]) -> None:
         count = len(self.x)
         held: list[np.ndarray] | None = None
-        if count * (count + self.rows) // 2 <= HELD_ENTRIES:
-            held = [self.distances(slab) for slab in self._slabs()]
+        if count**2 // 2 <= HELD_ENTRIES:
+            held = [self.distances(slab) for slab in slabs]
 
         def blocks() -> Iterator[np.ndarray]:
-            return iter(held) if held is not None else map(self.distances, self._slabs())
+            return iter(held) if held is not None else map(self.distances, slabs)
 
         median = median_of_all(blocks, count, self._sampled_distances())
         if median > 0:
             self.scale = np.float32(1 / (2 * median))
         sums = np.zeros(count)
-        for slab, block in zip(self._slabs(), blocks(), strict=True):
-            kernel = np.exp(np.multiply(block, -self.scale, out=block), out=block)
+        for slab, block in zip(slabs, blocks(), strict=True):
+            kernel = self.rbf(block)
             # Rounding here shifts centring by 1e-7, which enters products only squared.
             sums[slab] += kernel @ np.ones(kernel.shape[1], dtype=np.float32)
-            rest = kernel[:, slab.stop - slab.start :]
+            rest = kernel[:, len(kernel) :]
             sums[slab.stop :] += np.ones(len(rest), dtype=np.float32) @ rest
         self._centre("rbf", sums / count, np.ones(count))
 
@@ -150,13 +159,18 @@ class _Refit:
 
     def _prepare_linear(self) -> None:
         mean = self.x.mean(axis=0, dtype=np.float64)
-        means = self.x @ mean.astype(np.float32)
+        means = self.x.astype(np.float64) @ mean
         self._centre("linear", means, self.squares)
 
     def _centre(self, kernel: str, means: np.ndarray, diagonal: np.ndarray) -> None:
         shift = means - np.mean(means, dtype=np.float64) / 2
         self.diagonal[kernel] = diagonal - 2 * np.asarray(shift, dtype=np.float64)
         self.shift[kernel] = shift.astype(np.float32)
+
+
+def _slabs(positions: int, rows: int) -> Iterator[slice]:
+    for start in range(0, positions, rows):
+        yield slice(start, min(start + rows, positions))
 
 
 def median_of_all(
@@ -200,7 +214,7 @@ def median_of_all(
 def _pair_products(
     refits: Sequence[_Refit], kernels: Sequence[str], rows: int, pool: ThreadPoolExecutor
 ) -> dict[str, np.ndarray]:
-    """Sums over all entries of the products of every two refits' centred kernel matrices.
+    """Sums of the products of every two refits' centred kernel matrices, diagonals left out.
 
     Matrices are symmetric: entries right of a slab's square count twice, which weighs its square
     by a half.
@@ -208,9 +222,8 @@ def _pair_products(
     positions, count = len(refits[0].x), len(refits)
     totals = {kernel: np.zeros((count, count)) for kernel in kernels}
     rooms = {kernel: np.empty(count * rows * positions, dtype=np.float32) for kernel in kernels}
-    for start in range(0, positions, rows):
-        slab = slice(start, min(start + rows, positions))
-        size = (count, slab.stop - slab.start, positions - start)
+    for slab in _slabs(positions, rows):
+        size = (count, slab.stop - slab.start, positions - slab.start)
         stacks = {kernel: room[: np.prod(size)].reshape(size) for kernel, room in rooms.items()}
 
         def fill(number: int, slab: slice = slab, stacks: dict = stacks) -> None:
@@ -227,15 +240,18 @@ def _pair_products(
 
 def _fill(refit: _Refit, slab: slice, out: dict[str, np.ndarray]) -> None:
     """Write one refit's centred slab of every kernel."""
-    products = out.get("linear")
     after = slice(slab.start, None)
-    products = np.matmul(refit.x[slab], refit.x[after].T, out=products)
+    room = out.get("rbf", out.get("linear"))
+    np.matmul(refit.x[slab], refit.x[after].T, out=room)
+    if "linear" in out and room is not out["linear"]:
+        out["linear"][:] = room
     if "rbf" in out:
-        refit.rbf(products, slab, out["rbf"])
+        refit.rbf(refit.distances(slab, out["rbf"]))
     for kernel, values in out.items():
         values -= refit.shift[kernel][slab, None]
         values -= refit.shift[kernel][after]
         values[:, : len(values)] *= np.float32(np.sqrt(0.5))
+        np.fill_diagonal(values, 0)
 
 
 def _estimates(products: np.ndarray, diagonals: np.ndarray) -> dict[str, np.ndarray]:
@@ -245,16 +261,17 @@ def _estimates(products: np.ndarray, diagonals: np.ndarray) -> dict[str, np.ndar
     estimator needs no more than the products and the diagonals.
 
     Args:
-        products: of the centred matrices, [refit, refit].
+        products: of the centred matrices without their diagonals, [refit, refit].
         diagonals: of the centred matrices, [refit, position].
     """
     count = diagonals.shape[1]
+    own = diagonals @ diagonals.T
     debiased = np.full_like(products, np.nan)
     if count > 3:
         sums = diagonals.sum(axis=1)
-        debiased = products - (1 + 2 / (count - 2)) * (diagonals @ diagonals.T)
+        debiased = products - 2 / (count - 2) * own
         debiased += np.outer(sums, sums) / ((count - 1) * (count - 2))
-    return {"biased": _normalised(products), "debiased": _normalised(debiased)}
+    return {"biased": _normalised(products + own), "debiased": _normalised(debiased)}
 
 
 def _normalised(hsic: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from .style import PANEL
 
 _MARKERS = "osD^vP*X<>"
+# The bright end of a colour map is faint on white.
+_EDGE = {"edgecolors": "0.3", "linewidths": 0.2}
 
 
 def meta_sne(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
@@ -20,35 +22,34 @@ def meta_sne(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
         title: which weight decay.
         look: the `figures` section of the config.
     """
-    figure = Figure(figsize=(3 * PANEL, PANEL + 0.9))
+    figure = Figure(figsize=(2 * PANEL, PANEL))
     first, second, third = figure.subplots(1, 3, sharex=True, sharey=True)
-    size = 26 if len(table) <= 1000 else 4
+    size = 14 if len(table) <= 1000 else 3
     architectures = list(dict.fromkeys(table["architecture"]))
     colors = sns.color_palette(look["colormap"], len(architectures))
     for number, (name, color) in enumerate(zip(architectures, colors, strict=True)):
         part = table[table["architecture"] == name]
         marker = _MARKERS[number % len(_MARKERS)]
         label = f"{name} ({len(part)})"
-        first.scatter(part["x"], part["y"], size, color=color, marker=marker, lw=0, label=label)
-    columns = min(3, len(architectures))
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "ncols": columns}
-    first.legend(title="architecture (heads)", columnspacing=1, handletextpad=0.2, **below)
+        look_of_one = {"color": color, "marker": marker, "label": label, **_EDGE}
+        first.scatter(part["x"], part["y"], size, **look_of_one)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "ncols": 2}
+    first.legend(title="architecture (heads)", columnspacing=1, handletextpad=0.1, **below)
     for axes, column, label in (
         (second, "layer", "layer"),
         (third, "relative_depth", "relative depth $l/L$"),
     ):
-        points = axes.scatter(
-            table["x"], table["y"], size, c=table[column], cmap=look["colormap"], lw=0
-        )
-        bar = figure.colorbar(points, ax=axes, location="bottom", label=label, shrink=0.9)
+        shades = {"c": table[column], "cmap": look["colormap"], **_EDGE}
+        points = axes.scatter(table["x"], table["y"], size, **shades)
+        bar = figure.colorbar(points, ax=axes, location="bottom", label=label)
         if column == "layer":
             bar.set_ticks(sorted(table[column].unique())[:: max(1, table[column].nunique() // 8)])
         _bare(axes)
     _bare(first)
-    perplexity, prompts = table["perplexity"].iloc[0], table["prompts"].iloc[0]
-    refits = table["refit"].nunique()
-    counts = f"{len(table)} heads of {refits} refits, {prompts} prompts, perplexity {perplexity:g}"
-    figure.suptitle(f"{title}: {counts}", fontsize=9)
+    first_row, refits = table.iloc[0], table["refit"].nunique()
+    counts = f"{len(table)} heads of {refits} refits, {first_row['prompts']} prompts"
+    counts += f", perplexity {first_row['perplexity']:.3g}"
+    figure.suptitle(f"{title}\n{counts}", fontsize=9)
     return figure
 
 

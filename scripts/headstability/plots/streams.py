@@ -23,7 +23,8 @@ def residual(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     """
     chosen = (table["kernel"] == look["kernel"]) & (table["estimator"] == look["estimator"])
     table = table[chosen]
-    architectures, streams = table["architecture"].unique(), table["stream"].unique()
+    architectures = table["architecture"].unique()
+    streams = [stream for stream in _PLACES if stream in set(table["stream"])]
     figure, axes = panels(len(architectures), rows=len(streams) + 1)
     colors, labels = decay_colors(look), _labels(look)
     for column, architecture in enumerate(architectures):
@@ -61,8 +62,9 @@ def attention_norms(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
             panel = axes[row][column]
             lines(panel, part, measure, "refit", colors, labels)
             layer_axis(panel, part["layer"])
-            panel.set_ylim(bottom=0)
         axes[0][column].set_title(f"{architecture} ({part['refits'].iloc[0]} refits)")
+    for row in axes:  # which share their axis: once all is drawn
+        row[0].set_ylim(bottom=0)
     axes[0][0].set_ylabel("attention output:\nmean L2 norm over tokens")
     axes[1][0].set_ylabel("stream after attention:\nmean L2 norm over tokens")
     _legend(figure, axes[0][0], "bold: mean over refits, thin: one refit")
@@ -102,12 +104,12 @@ def weight_norms(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
                 )
         layers = part["layers"].iloc[0]
         if part["pearson"].isna().all():
-            short = f"{layers} layer{'s' if layers > 1 else ''}: "
-            text = f"{short if layers < 3 else ''}no correlation"
+            text = "no correlation: it takes 3 layers" if layers < 3 else "no correlation"
             panel.text(0.5, 0.6, text, ha="center", transform=panel.transAxes, color="0.3")
         panel.set_xticks(range(len(matrices)), [_matrix(name) for name in matrices])
         panel.set(xlim=(-0.6, len(matrices) - 0.4), ylim=(-1.08, 1.08), xlabel="weight matrix")
-        panel.set_title(f"{architecture} ({layers} layers, {part['refits'].iloc[0]} refits)")
+        depth = f"{layers} layer{'s' if layers > 1 else ''}"
+        panel.set_title(f"{architecture} ({depth}, {part['refits'].iloc[0]} refits)")
     axes[0][0].set_ylabel("correlation across layers of\nstability and norm (Pearson)")
     _legend(figure, axes[0][0], "open: mean over refits, filled: one refit")
     return figure
