@@ -23,7 +23,8 @@ MASSIVE = 16
 HELD_ENTRIES = 2**26
 # Columns multiplied in float32 before the sum goes to float64.
 GEMM_COLUMNS = 2**16
-# Rows whose distances tell about where the median lies, and how far off they may be.
+# Rows that tell where vectors are and about where the median of distances lies; how far off that
+# may be.
 SAMPLED_ROWS = 128
 MARGINS = (0.05, 0.2, 0.5)
 
@@ -72,8 +73,10 @@ class _Refit:
     """One refit: its stream, and what centring its kernel matrices takes.
 
     Attributes:
-        x: its stream less each vector's mean over d_model, [position, d_model], float32, at a
-            scale fit for it (CKA does not see the scale).
+        x: its stream less each vector's mean over d_model, [position, d_model], float32, at an
+            origin and a scale fit for it: where common vectors are (their mean is where massive
+            ones draw it) and their size. CKA sees neither.
+        sampled: places of some vectors.
         squares: squared norms of its vectors, [position].
         far: places of massive vectors, such as those of BOS in many models.
         apart: squared distances between these, computed in float64: in float32 they would drown
@@ -87,6 +90,10 @@ class _Refit:
     def __init__(self, x: np.ndarray) -> None:
         exact = np.asarray(x, dtype=np.float64)
         exact = exact - exact.mean(axis=1, keepdims=True)
+        # Some vectors, at random: at even distances they could all be those of BOS.
+        count = min(SAMPLED_ROWS, len(exact))
+        self.sampled = np.sort(np.random.default_rng(0).permutation(len(exact))[:count])
+        exact -= np.median(exact[self.sampled], axis=0)
         size = np.sqrt(np.mean(np.square(exact).sum(axis=1)))
         exact /= size if size > 0 else 1
         squares = np.square(exact).sum(axis=1)
@@ -153,9 +160,8 @@ class _Refit:
         self._centre("rbf", sums / count, np.ones(count))
 
     def _sampled_distances(self) -> np.ndarray:
-        chosen = np.unique(np.linspace(0, len(self.x) - 1, SAMPLED_ROWS).astype(int))
-        products = self.x[chosen] @ self.x.T
-        return self.squares[chosen, None] + self.squares - 2 * products
+        products = self.x[self.sampled] @ self.x.T
+        return self.squares[self.sampled, None] + self.squares - 2 * products
 
     def _prepare_linear(self) -> None:
         mean = self.x.mean(axis=0, dtype=np.float64)

@@ -49,6 +49,16 @@ def test_streams_of_different_width(monkeypatch):
         assert found[kernel, estimator][0, 1] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("away", [1e3, 1e5])
+def test_a_large_common_part_costs_no_digits(away):
+    """What all vectors share is far larger than what sets them apart, and changes nothing."""
+    rng, data = np.random.default_rng(3), streams()
+    found = cka([x + away * rng.normal(size=6) for x in data])
+    for kernel, estimator in CHOICES:
+        expected = oracles.cka(data[0], data[1], kernel, estimator)
+        assert found[kernel, estimator][0, 1] == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize("held", [0, 2**26])
 def test_distances_kept_or_computed_again(monkeypatch, held):
     monkeypatch.setattr(module, "SLAB_ENTRIES", 1000)
