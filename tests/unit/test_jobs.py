@@ -199,7 +199,12 @@ BELOW = {
     "train": set(KINDS) - {"corpus", "tokenizer", "tokens", "prompts", "train"},
     "refits": {"stability", "heads_table", "layer_stability_table", "stability_ablation_table"}
     | {"head_map_table", "pairwise_table", "layer_stability", "stability_ablation"}
-    | {"draw_head_map", "draw_pairwise"},
+    | {"draw_head_map", "draw_pairwise"}
+    | {"residual_similarity", "residual_table", "residual", "norms", "attention_norms_table"}
+    | {"attention_norms", "weight_norms_table", "weight_norms", "meta_sne_table", "draw_meta_sne"},
+    "residual_similarity": {"residual_table", "residual"},
+    "norms": {"attention_norms_table", "attention_norms", "weight_norms_table", "weight_norms"},
+    "meta_sne_table": {"draw_meta_sne"},
     "ablation": {"heads_table", "stability_ablation_table", "stability_ablation"},
     "pairwise_table": {"draw_pairwise"},
     "layer_stability": set(),

@@ -162,6 +162,15 @@ CELL = {"architecture": "small", "weight_decay": "0.1", "refit": "seed1"}
         ("layer_stability", {}, "palette", "figures.palette"),
         ("layer_stability", {}, "weight_decays", "weight_decays"),
         ("heads_table", {}, "conditions", "architectures and weight_decays"),
+        ("cache", CELL, "streams", "residual.streams"),
+        ("residual_similarity", CELL, "streams", "residual.streams"),
+        ("residual", {}, "kernel", "residual.kernel"),
+        ("residual", {}, "estimator", "residual.estimator"),
+        ("residual", {}, "dpi", "figures.dpi"),
+        ("residual", {}, "weight_decays", "weight_decays"),
+        ("meta_sne_table", {"weight_decay": "0"}, "perplexity", "meta_sne.perplexity"),
+        ("meta_sne_table", {"weight_decay": "0"}, "seed", "meta_sne.seed"),
+        ("meta_sne_table", {"weight_decay": "0"}, "architectures", "architectures"),
     ],
 )
 def test_keys(rule, wildcards, place, key):

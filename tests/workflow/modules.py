@@ -5,8 +5,15 @@ from plan import CORRELATION, HEADS, LAYERS
 NOTHING = ()
 EVERYTHING = (".",)
 FIGURES = ("Figure",)
+STREAM_TABLES = tuple(
+    f"Table of {name}"
+    for name in ("residual streams", "norms of activations", "stability and weight norms")
+)
+STREAM_FIGURES = tuple(table.replace("Table of", "Figure:") for table in STREAM_TABLES)
+STREAMS = ("Residual streams of", "Norms of")
+MAP = "Map of all heads"
 # Tables that are computed; those of pairs are copied from the stability jobs.
-TABLES = (HEADS, LAYERS, CORRELATION, "Table of the anchor's heads")
+TABLES = (HEADS, LAYERS, CORRELATION, "Table of the anchor's heads", *STREAM_TABLES)
 # Tables over all conditions; figures of single conditions are not below them.
 AGGREGATES = (HEADS, LAYERS)
 
@@ -27,16 +34,26 @@ MODULES = {
     "headstability/conditions.py": ("Stability",),
     "headstability/similarity.py": ("Stability",),
     "headstability/ablation.py": ("Ablating",),
-    "headstability/tables/__init__.py": TABLES,
-    "headstability/tables/reading.py": AGGREGATES,
+    "headstability/tables/__init__.py": (*TABLES, MAP),
+    "headstability/tables/reading.py": (*AGGREGATES, *STREAM_TABLES),
     "headstability/tables/stability.py": (LAYERS, "Table of the anchor's heads"),
     "headstability/tables/ablation.py": (HEADS, CORRELATION),
-    "headstability/statistics.py": (HEADS, CORRELATION),
+    "headstability/statistics.py": (HEADS, CORRELATION, *STREAM_TABLES),
     "headstability/labels.py": (*TABLES, *FIGURES),
     "headstability/plots/style.py": FIGURES,
     "headstability/plots/layers.py": ("Figure: layer stability",),
     "headstability/plots/heads.py": ("Figure: head map", "Figure: pairs"),
     "headstability/plots/ablation.py": ("Figure: stability and ablation",),
+    "headstability/refit_caches.py": ("Stability", *STREAMS),
+    "headstability/tensorfiles.py": ("Training",),
+    "headstability/cka.py": STREAMS,
+    "headstability/residual.py": STREAMS,
+    "headstability/weight_norms.py": ("Norms of",),
+    "headstability/meta_sne.py": (MAP,),
+    "headstability/tables/streams.py": STREAM_TABLES,
+    "headstability/tables/meta_sne.py": (MAP,),
+    "headstability/plots/streams.py": STREAM_FIGURES,
+    "headstability/plots/meta_sne.py": ("Figure: map",),
     "headstability/errors.py": NOTHING,
     "headstability/progress.py": NOTHING,
     "headstability/liveness.py": NOTHING,
@@ -65,4 +82,10 @@ MODULES = {
     "heads_table.py": (HEADS,),
     "stability_ablation_table.py": (CORRELATION,),
     "draw_pairwise.py": ("Figure: pairs",),
+    "residual_similarity.py": ("Residual streams of",),
+    "norms.py": ("Norms of",),
+    "residual_table.py": ("Table of residual streams",),
+    "attention_norms.py": ("Figure: norms of activations",),
+    "meta_sne_table.py": (MAP,),
+    "draw_meta_sne.py": ("Figure: map",),
 }
