@@ -19,6 +19,7 @@ include: "rules/cells.smk"
 include: "rules/stability.smk"
 include: "rules/ablation.smk"
 include: "rules/layers.smk"
+include: "rules/streams.smk"
 include: "rules/targets.smk"
 include: "rules/checks.smk"
 

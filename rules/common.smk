@@ -58,12 +58,17 @@ def configured(pattern, **fixed):
     return file
 
 
-def of_refits(pattern, **fixed):
-    """An input: a pattern filled for every refit of the wildcards' condition."""
+def of_refits(*patterns, **fixed):
+    """An input: patterns filled for every refit of the wildcards' condition.
+
+    Of wildcards that name no architecture, for every architecture too.
+    """
 
     def files(wildcards):
         require(wildcards)
-        return study.every(pattern, **{**wildcards, **fixed})
+        return [
+            path for p in patterns for path in study.every(p, **{**wildcards, **fixed})
+        ]
 
     return files
 

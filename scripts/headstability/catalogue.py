@@ -11,6 +11,10 @@ FIGURES = {
     "commonness": "commonness",
     "weight_decay_contrast": "weight_decay_contrast",
     "extremes": "extremes",
+    "residual": "residual",
+    "attention_norms": "attention_norms",
+    "weight_norms": "weight_norms",
+    "meta_sne": "meta_sne/wd{weight_decay}",
 }
 # Where a figure stands in Snakemake's report.
 CATEGORIES = {
@@ -22,6 +26,10 @@ CATEGORIES = {
     "commonness": "Head and layer stability",
     "weight_decay_contrast": "Weight decay",
     "extremes": "Head and layer stability",
+    "residual": "Residual stream",
+    "attention_norms": "Residual stream",
+    "weight_norms": "Weights",
+    "meta_sne": "All heads at once",
 }
 # One table beside every figure, and one of all heads.
 TABLES = [*FIGURES.values(), "heads"]

@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from .caches import open_cache, verify_cache
-from .errors import DamagedFile, UserError
+from .errors import DamagedFile
+from .refit_caches import open_refits
 from .similarity import similarities
 
 # Pattern entries of all heads, layers and refits held at once: bounds memory whatever the number
@@ -16,34 +17,6 @@ from .similarity import similarities
 SLAB_ENTRIES = 2**25
 _HEADS = ("refit", "head")
 _OTHERS = ("other_refit", "other_head")
-
-
-def open_refits(refits: Sequence[str], paths: Sequence[str | Path]) -> list[xr.Dataset]:
-    """Open and verify the caches of a condition's refits, for their patterns.
-
-    Raises:
-        UserError: a cache is damaged, is of another refit, or differs from the first in shape or
-            prompts.
-    """
-    caches = [open_cache(path) for path in paths]
-    for refit, path, cache in zip(refits, paths, caches, strict=True):
-        verify_cache(path, cache, ["pattern"])
-        if cache.attrs["cell"].split("/")[-1] != refit:
-            raise UserError(
-                f"{path} was copied from another cell, {cache.attrs['cell']}: delete it and run "
-                "the same command again"
-            )
-        if cache["pattern"].shape != caches[0]["pattern"].shape:
-            raise UserError(
-                f"{path} holds patterns of shape {cache['pattern'].shape}, {paths[0]} "
-                f"{caches[0]['pattern'].shape}: delete both and run the same command again"
-            )
-        if cache.attrs["prompts_sha256"] != caches[0].attrs["prompts_sha256"]:
-            raise UserError(
-                f"{path} and {paths[0]} were made with different prompts: delete both and run "
-                "the same command again"
-            )
-    return caches
 
 
 def pattern_slabs(caches: Sequence[xr.Dataset]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -94,7 +67,7 @@ def condition_similarity(
     Raises:
         UserError: caches do not belong together (`open_refits`).
     """
-    caches = open_refits(refits, paths)
+    caches = open_refits(refits, paths, ["pattern"])
     found = similarities(pattern_slabs(caches), caches[0].sizes["prompt"])
     numbers = {name: np.arange(1, caches[0].sizes[name] + 1) for name in ("layer", "head")}
     sizes = (len(caches), len(numbers["head"]))

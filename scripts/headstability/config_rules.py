@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from .catalogue import FIGURES
 from .config_words import short, suggest
-from .schema import Architecture, HeldOutPrompts, Training
+from .schema import Architecture, HeldOutPrompts, StudyConfig, Training
 
 RESERVED_PROMPTS = "held_out"
 
@@ -20,6 +20,7 @@ def cross_checks(raw: dict) -> Iterator[tuple[str, str]]:
     yield from _check_prompts(raw)
     yield from _check_figures(raw)
     yield from _check_look(raw)
+    yield from _check_streams(raw)
     yield from _repeated("weight_decays", _get(raw, "weight_decays", kind=list) or [])
     yield from _repeated("corpus.paths", _get(raw, "corpus", "paths", kind=list) or [])
 
@@ -149,6 +150,34 @@ def _check_look(raw: dict) -> Iterator[tuple[str, str]]:
             guess = suggest(colormap, list(mpl.colormaps))
             text = f"{colormap!r} is not a matplotlib colormap; {known}, ...{guess}"
             yield "figures.colormap", text
+
+
+def _check_streams(raw: dict) -> Iterator[tuple[str, str]]:
+    yield from _repeated("residual.streams", _get(raw, "residual", "streams", kind=list) or [])
+    perplexity = _get(raw, "meta_sne", "perplexity", kind=int | float)
+    heads = _heads(raw)
+    if perplexity is None or heads is None or perplexity <= (heads - 1) / 3:
+        return
+    largest = f"at most (heads - 1) / 3 = {(heads - 1) / 3:.4g}"
+    yield (
+        "meta_sne.perplexity",
+        f"{perplexity:g} is too large for the {heads} heads of a weight decay: {largest}, or null",
+    )
+
+
+def _heads(raw: dict) -> int | None:
+    """Heads of all refits of all architectures; None where the config does not say."""
+    shapes = (_get(raw, "architectures", kind=dict) or {}).values()
+    sizes = [[_positive(s, key, Architecture) for key in ("layers", "heads")] for s in shapes]
+    refits = raw.get("refits", StudyConfig.model_fields["refits"].default)
+    if isinstance(refits, dict):
+        counts = [len(_get(refits, key, kind=list) or []) for key in ("init_seeds", "data_seeds")]
+        refits = counts[0] * counts[1]
+    elif isinstance(refits, list):
+        refits = len(refits)
+    if not refits or not isinstance(refits, int) or not all(map(all, sizes)):
+        return None
+    return refits * sum(layers * heads for layers, heads in sizes) or None
 
 
 def _positive(section: Any, key: str, model: type[BaseModel]) -> int | None:

@@ -101,6 +101,29 @@ KINDS: dict[str, JobKind] = {
         specs.anchored, _figure("weight_decay_contrast"), ("weight_decay_contrast_table",)
     ),
     "extremes": JobKind(specs.anchored, _figure("extremes"), ("extremes_table",)),
+    "residual_similarity": JobKind(
+        specs.residual_similarity, _patterns("residual"), ("cache", "refits"), measures=True
+    ),
+    "norms": JobKind(
+        specs.refits,
+        _patterns("norms_streams", "norms_weights"),
+        ("cache", "train", "refits"),
+        measures=True,
+    ),
+    "residual_table": JobKind(
+        specs.grid, _table("residual"), ("residual_similarity", "layer_stability_table")
+    ),
+    "attention_norms_table": JobKind(specs.grid, _table("attention_norms"), ("norms",)),
+    "weight_norms_table": JobKind(
+        specs.grid, _table("weight_norms"), ("norms", "layer_stability_table")
+    ),
+    "meta_sne_table": JobKind(specs.meta_sne, _table(FIGURES["meta_sne"]), ("cache", "refits")),
+    "residual": JobKind(specs.residual, _figure("residual"), ("residual_table",)),
+    "attention_norms": JobKind(
+        specs.figure, _figure("attention_norms"), ("attention_norms_table",)
+    ),
+    "weight_norms": JobKind(specs.figure, _figure("weight_norms"), ("weight_norms_table",)),
+    "draw_meta_sne": JobKind(specs.look, _figure("meta_sne"), ("meta_sne_table",)),
 }
 # The rule that draws each figure.
 DRAWN_BY = {figure: f"draw_{figure}" if f"draw_{figure}" in KINDS else figure for figure in FIGURES}

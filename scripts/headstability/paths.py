@@ -55,6 +55,10 @@ class Paths:
         self.stability_commonness = f"{at_step}/stability/{{prompts}}/commonness.csv"
         self.ablation = f"{at_step}/ablation/{{text}}/{{refit}}.csv"
 
+        self.residual = f"{at_step}/residual/{{prompts}}.csv"
+        self.norms_streams = f"{at_step}/norms/{{prompts}}/streams.csv"
+        self.norms_weights = f"{at_step}/norms/{{prompts}}/weights.csv"
+
         self.table = f"{self.root}/tables/{{table}}.csv"
         self.figure = f"{self.root}/figures/{{figure}}"
         self.log = f"{self.root}/logs/{{job}}.log"

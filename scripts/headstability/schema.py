@@ -175,6 +175,33 @@ class Ablation(Section):
     held_out_rows: PositiveInt = Field(32, description="rows used when text is held_out")
 
 
+class Residual(Section):
+    """Which residual streams are kept and compared, and which CKA the figure shows."""
+
+    streams: list[Literal["resid_mid", "resid_pre"]] = Field(
+        default=["resid_mid"],
+        min_length=1,
+        description="streams kept in caches and compared: after attention, before the layer",
+    )
+    kernel: Literal["rbf", "linear"] = Field(
+        "rbf", description="kernel of the CKA that the figure shows"
+    )
+    estimator: Literal["biased", "debiased"] = Field(
+        "biased", description="estimator of HSIC of the CKA that the figure shows"
+    )
+
+
+class MetaSne(Section):
+    """The map of all heads of a weight decay by t-SNE."""
+
+    perplexity: float | None = Field(
+        None,
+        ge=1,
+        description="of t-SNE, at most (heads - 1) / 3; null: 30, or that if it is less",
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="of what t-SNE draws")
+
+
 class Figures(Section):
     """Which figures are made and how they look; nothing here changes a number."""
 
@@ -220,3 +247,5 @@ class StudyConfig(Section):
     stability: Stability = Stability()
     ablation: Ablation = Ablation()
     figures: Figures = Figures()
+    residual: Residual = Residual()
+    meta_sne: MetaSne = MetaSne()

@@ -60,7 +60,7 @@ def train(study: Study, architecture: str, weight_decay: str, refit: str) -> dic
 
 def cache(study: Study) -> dict[str, Any]:
     """For the job that caches activations."""
-    return {"device": study.config.training.device}
+    return {"device": study.config.training.device, "streams": _streams(study)}
 
 
 def ablation(study: Study, text: str) -> dict[str, Any]:
@@ -111,6 +111,28 @@ def commonness(study: Study) -> dict[str, Any]:
 def shapes(study: Study) -> dict[str, Any]:
     """For jobs over all conditions that show the shapes of their models."""
     return {"architectures": {k: v.model_dump() for k, v in study.config.architectures.items()}}
+
+
+def residual_similarity(study: Study) -> dict[str, Any]:
+    """For the job that compares the residual streams of a condition's refits."""
+    return {**refits(study), "streams": _streams(study)}
+
+
+def residual(study: Study) -> dict[str, Any]:
+    """For the figure of residual streams: the look, and which CKA it shows."""
+    chosen = study.config.residual.model_dump(include={"kernel", "estimator"})
+    return {**figure(study), **chosen}
+
+
+def meta_sne(study: Study) -> dict[str, Any]:
+    """For the job that maps the heads of all architectures."""
+    chosen = study.config.meta_sne.model_dump()
+    return {"architectures": study.architectures, **refits(study), **chosen}
+
+
+def _streams(study: Study) -> list[str]:
+    """Residual streams that are kept, in any order the same."""
+    return sorted(study.config.residual.streams)
 
 
 def _shape(study: Study, architecture: str) -> dict[str, Any]:

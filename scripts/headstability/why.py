@@ -25,6 +25,8 @@ _ELSEWHERE = {
     ("prompts", "context"): "training.context",
     ("prompts", "bos"): "tokenizer.bos",
     ("prompts", "name"): "prompts",
+    ("residual", "kernel"): "residual.kernel",
+    ("residual", "estimator"): "residual.estimator",
     **{(rule, "weight_decays"): "weight_decays" for rule in DRAWN_BY.values()},
     **{(rule, "anchor"): "stability.anchor and refits" for rule in DRAWN_BY.values()},
     ("commonness", "with_self"): "stability.commonness_self",
@@ -44,6 +46,9 @@ _KEYS = {
     "checkpoint_steps": "training.checkpoint_steps",
     "expected": "the files of the study",
     "on_request": "the files of the study",
+    "streams": "residual.streams",
+    "perplexity": "meta_sne.perplexity",
+    "seed": "meta_sne.seed",
 }
 _ABSENT = "(not set)"
 
@@ -83,6 +88,8 @@ def config_key(rule: str, wildcards: Mapping[str, str], place: str) -> str:
         return f"architectures.{wildcards.get('architecture')}.{rest}".removesuffix(".")
     if (rule, first) in _ELSEWHERE:
         return _ELSEWHERE[rule, first].format(**wildcards)
+    if rule == "meta_sne_table" and first == "architectures":
+        return "architectures"
     if rule in _SECTIONS:
         return _SECTIONS[rule].format(**wildcards) + place
     return _KEYS.get(first, place)

@@ -170,18 +170,34 @@ LAYER_TABLES = {f"{name}_table" for name in LAYERS}
 TABLES = {"head_map_table", "heads_table", "layer_stability_table", "stability_ablation_table"}
 TABLES |= LAYER_TABLES
 FIGURES = {"draw_head_map", "draw_pairwise", "layer_stability", "stability_ablation", *LAYERS}
+STREAMS = {"residual_similarity", "norms"}
+STREAM_TABLES = {"residual_table", "attention_norms_table", "weight_norms_table"}
+STREAM_FIGURES = {"residual", "attention_norms", "weight_norms"}
+MAP = {"meta_sne_table"}
+TABLES |= STREAM_TABLES
+FIGURES |= {*STREAM_FIGURES, "draw_meta_sne"}
 TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
 # Looking at everything, it depends on nearly everything; it makes no file.
 VERIFY = {"verify"}
-ALL = MODELS | STABILITY | TABLES | FIGURES | TEXT | VERIFY | {"pairwise_table", "refits"}
+ALL = (
+    STREAMS
+    | MAP
+    | MODELS
+    | STABILITY
+    | TABLES
+    | FIGURES
+    | TEXT
+    | VERIFY
+    | {"pairwise_table", "refits"}
+)
 EDITS = {
     "model": MODELS | VERIFY,
     "checkpoints": MODELS | VERIFY,
     "activations": {"cache", "ablation"},
     "ablation": {"ablation"},
-    "caches": {"cache", *STABILITY, *VERIFY},
+    "caches": {"cache", *STABILITY, *STREAMS, *MAP, *VERIFY},
     "conditions": STABILITY,
-    "statistics": {"heads_table", "stability_ablation_table"},
+    "statistics": {"heads_table", "stability_ablation_table", *STREAM_TABLES},
     "identity": {"refits"},
     "labels": TABLES | FIGURES,
     "tables/measures": {"stability"},
@@ -196,7 +212,8 @@ EDITS = {
     "plots/heads": {"draw_head_map", "draw_pairwise"},
     "plots/ablation": {"stability_ablation"},
     "tables/reading": {
-        *("heads_table", "layer_stability_table", "cross_layer_table", "commonness_table")
+        *("heads_table", "layer_stability_table", "cross_layer_table", "commonness_table"),
+        *STREAM_TABLES,
     },
     "tables/stability": {"head_map_table", "layer_stability_table"},
     "tables/ablation": {"heads_table", "stability_ablation_table"},
@@ -204,7 +221,24 @@ EDITS = {
     "tokenization": {"tokenizer", "tokens", "prompts"},
     "prompts": {"prompts"},
     "corpus": {"corpus", "tokenizer", "tokens"},
+    "refit_caches": STABILITY | STREAMS,
+    "tensorfiles": {*MODELS, "norms", *VERIFY},
+    "cka": STREAMS,
+    "residual": STREAMS,
+    "weight_norms": {"norms"},
+    "meta_sne": MAP,
+    "tables/streams": STREAM_TABLES,
+    "tables/meta_sne": MAP,
+    "plots/streams": STREAM_FIGURES,
+    "plots/meta_sne": {"draw_meta_sne"},
     # The config reaches jobs only through their specifications.
+    "adjusted": set(),
+    "claims": set(),
+    "head_cka": set(),
+    "roles": set(),
+    "uncertainty": set(),
+    "variance": set(),
+    "verdicts": set(),
     "schema": set(),
     "config_check": set(),
     "config_rules": set(),

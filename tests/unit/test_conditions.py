@@ -13,6 +13,7 @@ from headstability.conditions import condition_similarity, open_similarity, patt
 from headstability.errors import DamagedFile, UserError
 from headstability.files import write_json
 from headstability.identity import identity_table
+from headstability.refit_caches import open_refits
 from headstability.tables.measures import condition_tables
 from headstability.verify import _check
 
@@ -140,7 +141,7 @@ def test_tables_hold_every_head_pair_and_match_once(tables):
 def test_slabs_hold_every_prompt_once_within_their_size(caches, monkeypatch, slab):
     monkeypatch.setattr(conditions, "SLAB_ENTRIES", slab)
     folder, data = caches
-    slabs = list(pattern_slabs(conditions.open_refits(REFITS, paths(folder))))
+    slabs = list(pattern_slabs(open_refits(REFITS, paths(folder), ["pattern"])))
     joined = np.concatenate([rows for rows, _ in slabs], axis=2)
     expected = np.concatenate([data[refit]["pattern"].values for refit in REFITS], axis=1)
     assert np.array_equal(joined, expected)
@@ -212,13 +213,13 @@ def test_caches_that_do_not_belong_together(caches, tmp_path):
     pair = REFITS[:2], [paths(folder)[0], other]
     write_cache(other, data["seed2"], provenance("seed2", prompts="q"))
     with pytest.raises(UserError, match=r"other\.zarr\.zip.*different prompts"):
-        conditions.open_refits(*pair)
+        open_refits(*pair, ["pattern"])
     write_cache(other, data["seed2"].isel(head=slice(0, 2)), provenance("seed2"))
     with pytest.raises(UserError, match=r"shape \(2, 2, "):
-        conditions.open_refits(*pair)
+        open_refits(*pair, ["pattern"])
     write_cache(other, data["seed1"], provenance("seed1"))
     with pytest.raises(UserError, match=r"copied from another cell, a/wd0/seed1"):
-        conditions.open_refits(*pair)
+        open_refits(*pair, ["pattern"])
 
 
 def write_provenance(folder, records):

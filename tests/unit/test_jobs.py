@@ -202,12 +202,18 @@ BELOW = {
     | {"head_map_table", "pairwise_table", "layer_stability", "stability_ablation"}
     | {"draw_head_map", "draw_pairwise", "similarity"}
     | LAYERS
-    | {f"{name}_table" for name in LAYERS},
+    | {f"{name}_table" for name in LAYERS}
+    | {"residual_similarity", "residual_table", "residual", "norms", "attention_norms_table"}
+    | {"attention_norms", "weight_norms_table", "weight_norms", "meta_sne_table", "draw_meta_sne"},
+    "residual_similarity": {"residual_table", "residual"},
+    "norms": {"attention_norms_table", "attention_norms", "weight_norms_table", "weight_norms"},
+    "meta_sne_table": {"draw_meta_sne"},
     "ablation": {"heads_table", "stability_ablation_table", "stability_ablation"},
     "pairwise_table": {"draw_pairwise"},
     "layer_stability": set(),
     "layer_stability_table": {"layer_stability"}
-    | {f"{name}{end}" for name in LAYERS - {"commonness"} for end in ("", "_table")},
+    | {f"{name}{end}" for name in LAYERS - {"commonness"} for end in ("", "_table")}
+    | {"residual_table", "residual", "weight_norms_table", "weight_norms"},
 }
 
 

@@ -164,26 +164,24 @@ def outputs(study):
     paths = study.paths
     made = [paths.documents, paths.tokenizer, paths.tokens]
     made += [paths.train_tokens, paths.held_out_tokens]
+    by_condition = [paths.stability_heads, paths.stability_pairs, paths.stability_matches]
+    by_condition += [paths.residual, paths.norms_streams, paths.norms_weights]
     for prompts in study.config.prompts:
         made.append(fill(paths.prompts, prompts=prompts))
         for step in study.checkpoint_steps:
             made += study.every(paths.cache, step=step, prompts=prompts)
             made += study.every(paths.ablation, step=step, text=prompts)
-            for pattern in (paths.stability_heads, paths.stability_pairs, paths.stability_matches):
+            for pattern in by_condition:
                 made += study.every(pattern, step=step, prompts=prompts)
             for pattern in (paths.stability_cross_layer, paths.stability_commonness):
                 made += study.every(pattern, step=step, prompts=prompts)
             made += study.every(paths.similarity, step=step, prompts=prompts)
     for step in study.checkpoint_steps:
         made += study.every(paths.checkpoint, step=step)
-    made += study.every(paths.training) + study.every(paths.provenance)
-    made += study.every(paths.refits)
+    made += study.every(paths.training) + study.every(paths.provenance) + study.every(paths.refits)
     made += study.figure_paths()
-    made += [paths.table_of(name) for name in ("heads", "layer_stability", "stability_ablation")]
-    layers = ("cross_layer", "commonness", "weight_decay_contrast", "extremes")
-    made += [paths.table_of(name) for name in layers]
-    for name in ("head_map", "pairwise"):
-        made += study.every(paths.table_of(FIGURES[name]))
+    for name in [*FIGURES.values(), "heads"]:
+        made += study.every(paths.table_of(name))
     return made
 
 

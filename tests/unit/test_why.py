@@ -165,6 +165,15 @@ CELL = {"architecture": "small", "weight_decay": "0.1", "refit": "seed1"}
         ("layer_stability", {}, "anchor", "stability.anchor and refits"),
         ("commonness", {}, "with_self", "stability.commonness_self"),
         ("extremes_table", {}, "architectures.small.mlp", "architectures.small.mlp"),
+        ("cache", CELL, "streams", "residual.streams"),
+        ("residual_similarity", CELL, "streams", "residual.streams"),
+        ("residual", {}, "kernel", "residual.kernel"),
+        ("residual", {}, "estimator", "residual.estimator"),
+        ("residual", {}, "dpi", "figures.dpi"),
+        ("residual", {}, "weight_decays", "weight_decays"),
+        ("meta_sne_table", {"weight_decay": "0"}, "perplexity", "meta_sne.perplexity"),
+        ("meta_sne_table", {"weight_decay": "0"}, "seed", "meta_sne.seed"),
+        ("meta_sne_table", {"weight_decay": "0"}, "architectures", "architectures"),
     ],
 )
 def test_keys(rule, wildcards, place, key):

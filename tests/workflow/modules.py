@@ -13,9 +13,17 @@ from plan import (
 NOTHING = ()
 EVERYTHING = (".",)
 FIGURES = ("Figure",)
+STREAM_TABLES = tuple(
+    f"Table of {name}"
+    for name in ("residual streams", "norms of activations", "stability and weight norms")
+)
+STREAM_FIGURES = tuple(table.replace("Table of", "Figure:") for table in STREAM_TABLES)
+STREAMS = ("Residual streams of", "Norms of")
+MAP = "Map of all heads"
 # Tables that are computed; those of pairs are copied from the stability jobs.
 LAYER_TABLES = (CROSS_LAYER, COMMONNESS, CONTRAST, EXTREMES)
-TABLES = (HEADS, LAYERS, CORRELATION, "Table of the anchor's heads", *LAYER_TABLES)
+ANCHORS = "Table of the anchor's heads"
+TABLES = (HEADS, LAYERS, CORRELATION, ANCHORS, *LAYER_TABLES, *STREAM_TABLES)
 # Tables over all conditions; figures of single conditions are not below them.
 AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS)
 
@@ -39,11 +47,11 @@ MODULES = {
     "headstability/tables/layers.py": LAYER_TABLES,
     "headstability/plots/depth.py": ("Figure: best matches", "Figure: most and least"),
     "headstability/ablation.py": ("Ablating",),
-    "headstability/tables/__init__.py": ("Stability", *TABLES),
-    "headstability/tables/reading.py": AGGREGATES,
+    "headstability/tables/__init__.py": ("Stability", *TABLES, MAP),
+    "headstability/tables/reading.py": (*AGGREGATES, *STREAM_TABLES),
     "headstability/tables/stability.py": (LAYERS, "Table of the anchor's heads"),
     "headstability/tables/ablation.py": (HEADS, CORRELATION),
-    "headstability/statistics.py": (HEADS, CORRELATION),
+    "headstability/statistics.py": (HEADS, CORRELATION, *STREAM_TABLES),
     "headstability/labels.py": (*TABLES, *FIGURES),
     "headstability/plots/style.py": FIGURES,
     "headstability/plots/layers.py": (
@@ -53,6 +61,16 @@ MODULES = {
     ),
     "headstability/plots/heads.py": ("Figure: head map", "Figure: pairs"),
     "headstability/plots/ablation.py": ("Figure: stability and ablation",),
+    "headstability/refit_caches.py": ("Comparing", "Stability", *STREAMS),
+    "headstability/tensorfiles.py": ("Training",),
+    "headstability/cka.py": STREAMS,
+    "headstability/residual.py": STREAMS,
+    "headstability/weight_norms.py": ("Norms of",),
+    "headstability/meta_sne.py": (MAP,),
+    "headstability/tables/streams.py": STREAM_TABLES,
+    "headstability/tables/meta_sne.py": (MAP,),
+    "headstability/plots/streams.py": STREAM_FIGURES,
+    "headstability/plots/meta_sne.py": ("Figure: map",),
     "headstability/errors.py": NOTHING,
     "headstability/progress.py": NOTHING,
     "headstability/liveness.py": NOTHING,
@@ -85,4 +103,10 @@ MODULES = {
     "heads_table.py": (HEADS,),
     "stability_ablation_table.py": (CORRELATION,),
     "draw_pairwise.py": ("Figure: pairs",),
+    "residual_similarity.py": ("Residual streams of",),
+    "norms.py": ("Norms of",),
+    "residual_table.py": ("Table of residual streams",),
+    "attention_norms.py": ("Figure: norms of activations",),
+    "meta_sne_table.py": (MAP,),
+    "draw_meta_sne.py": ("Figure: map",),
 }

@@ -72,7 +72,32 @@ class Plan:
         self.needs[CONTRAST] = self.needs[EXTREMES] = {LAYERS}
         for table in (CROSS_LAYER, COMMONNESS, CONTRAST, EXTREMES):
             self.needs[table.replace("Table of", "Figure:")] = {table}
+        self._streams(architectures, decays, refits, step, prompts)
         assert set().union(*self.needs.values()) <= self.needs.keys()
+
+    def _streams(self, architectures, decays, refits, step, prompts):
+        """Residual streams, norms and the map of heads."""
+        streams, norms = set(), set()
+        for decay in decays:
+            mapped = set()
+            for condition in (f"{name}, wd {decay}" for name in architectures):
+                caches = {f"Caching {condition}, {r}, step {step}, on {prompts}" for r in refits}
+                checked = f"Checking that the refits of {condition} differ"
+                self.needs[f"Residual streams of {condition}"] = {*caches, checked}
+                trainings = {f"Training {condition}, {refit}" for refit in refits}
+                self.needs[f"Norms of {condition}"] = {*caches, *trainings, checked}
+                streams.add(f"Residual streams of {condition}")
+                norms.add(f"Norms of {condition}")
+                mapped |= {*caches, checked}
+            self.needs[f"Map of all heads, wd {decay}"] = mapped
+            self.needs[f"Figure: map of all heads, wd {decay}"] = {f"Map of all heads, wd {decay}"}
+        for name, needs in {
+            "residual streams": {*streams, LAYERS},
+            "norms of activations": norms,
+            "stability and weight norms": {*norms, LAYERS},
+        }.items():
+            self.needs[f"Table of {name}"] = needs
+            self.needs[f"Figure: {name}"] = {f"Table of {name}"}
 
     def below(self, *patterns):
         """Sorted: the jobs one of the patterns matches from the start, and all that needs them."""
