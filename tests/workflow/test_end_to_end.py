@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import oracles
+import oracles_patterns
 import pandas as pd
 import pytest
 from driver import SMOKE, jobs, snakemake
@@ -115,6 +116,45 @@ def test_caches_and_ablation_agree_with_a_float64_model(smoke, architecture, dec
         nll, _ = model.nll(prompts["tokens"], prompts["bos"], ablate=(row.layer - 1, row.head - 1))
         assert abs(row.ablated_perplexity - np.exp(nll / count)) < 1e-5 * base
         assert row.delta_loss == pytest.approx((nll - total) / count, abs=1e-5)
+
+
+@pytest.mark.parametrize(("architecture", "decay"), CONDITIONS)
+def test_other_layers_and_the_own_refit_agree_with_naive_loops(smoke, architecture, decay):
+    """4.2 and 4.3 on trained cells, from the caches to the tables of the study."""
+    layers, heads = SHAPES[architecture]
+    numbers = range(1, layers + 1)
+    triangles = []
+    for refit in REFITS:
+        home = cell(smoke, architecture, decay, refit)
+        cache = open_cache(home / f"caches/step{STEP}/passages.zarr.zip")
+        full = [
+            [
+                [pattern_of(cache, n, h, p).values for p in cache["prompt"].values]
+                for h in range(1, heads + 1)
+            ]
+            for n in numbers
+        ]
+        triangles.append(
+            [
+                [[square[np.tril_indices(len(square))] for square in head] for head in layer]
+                for layer in full
+            ]
+        )
+    tables = smoke / "results/smoke/tables"
+    chosen = f"architecture == '{architecture}' and weight_decay == {decay}"
+    across = pd.read_csv(tables / "cross_layer.csv").query(chosen)
+    common = pd.read_csv(tables / "commonness.csv").query(chosen)
+    assert np.allclose(across.groupby(["anchor", "layer"])["proportion"].sum(), 1)
+    for r, refit in enumerate(REFITS):
+        stability, proportions = oracles_patterns.matches_in_any_layer(triangles, r)
+        for layer in range(layers):
+            rows = across.query(f"anchor == '{refit}' and layer == {layer + 1}")
+            assert np.allclose(rows["proportion"], proportions[layer], atol=1e-9)
+            assert np.allclose(rows["stability"], stability[layer].mean(), atol=1e-6)
+            row = common.query(f"refit == '{refit}' and layer == {layer + 1}").iloc[0]
+            with_itself, of_others = oracles_patterns.commonness(triangles[r][layer])
+            assert row["commonness"] == pytest.approx(np.mean(with_itself), abs=1e-6)
+            assert row["commonness_of_others"] == pytest.approx(np.mean(of_others), abs=1e-6)
 
 
 def test_prompts_are_held_out_passages_shared_by_all_cells(smoke):
