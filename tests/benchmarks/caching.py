@@ -8,6 +8,7 @@ The paper's l8_h8 shape with random weights, vocabulary 5,000, 100 prompts of 51
 """
 
 import argparse
+import importlib
 import importlib.util
 import os
 import platform
@@ -50,8 +51,7 @@ def main():
         "with file": lambda: write_cache(place, activations(model, prompts, device), {}),
     }
     if importlib.util.find_spec("transformer_lens"):
-        from baselines import transformer_lens_cache as published
-
+        published = importlib.import_module("baselines.transformer_lens_cache")
         hooked = published.model(LAYERS, HEADS, WIDTH, CONTEXT, VOCABULARY)
         torch.set_grad_enabled(False)
         few = prompts[: chosen.prompts]
