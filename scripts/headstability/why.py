@@ -25,6 +25,7 @@ _ELSEWHERE = {
     ("prompts", "context"): "training.context",
     ("prompts", "bos"): "tokenizer.bos",
     ("prompts", "name"): "prompts",
+    ("meta_sne_table", "architectures"): "architectures",
     ("residual", "kernel"): "residual.kernel",
     ("residual", "estimator"): "residual.estimator",
     **{(rule, "weight_decays"): "weight_decays" for rule in DRAWN_BY.values()},
@@ -88,8 +89,6 @@ def config_key(rule: str, wildcards: Mapping[str, str], place: str) -> str:
         return f"architectures.{wildcards.get('architecture')}.{rest}".removesuffix(".")
     if (rule, first) in _ELSEWHERE:
         return _ELSEWHERE[rule, first].format(**wildcards)
-    if rule == "meta_sne_table" and first == "architectures":
-        return "architectures"
     if rule in _SECTIONS:
         return _SECTIONS[rule].format(**wildcards) + place
     return _KEYS.get(first, place)
