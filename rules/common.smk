@@ -58,12 +58,16 @@ def configured(pattern, **fixed):
     return file
 
 
-def of_refits(pattern, **fixed):
-    """An input: a pattern filled for every refit of the wildcards' condition."""
+def of_refits(pattern, refits=None, **fixed):
+    """An input: a pattern filled for every refit of the wildcards' condition, or those named."""
 
     def files(wildcards):
         require(wildcards)
-        return study.every(pattern, **{**wildcards, **fixed})
+        filled = {**wildcards, **fixed}
+        return [
+            fill(pattern, **filled, refit=name)
+            for name in refits or study.refit_names()
+        ]
 
     return files
 
@@ -96,3 +100,10 @@ parameters = Parameters(study, SCRIPTS)
 kept_checkpoints = [
     paths.checkpoint.replace("{step}", str(step)) for step in study.checkpoint_steps
 ]
+
+
+def kept_of_refits(wildcards):
+    """An input: every checkpoint of every refit of the wildcards' condition."""
+    return [
+        path for pattern in kept_checkpoints for path in of_refits(pattern)(wildcards)
+    ]

@@ -7,6 +7,9 @@ FIGURES = {
     "stability_ablation": "stability_ablation",
     "head_map": f"head_map/{PER_CONDITION}",
     "pairwise": f"pairwise/{PER_CONDITION}",
+    "perplexity": "perplexity",
+    "prompt_length": "prompt_length",
+    "head_atlas": f"head_atlas/{PER_CONDITION}",
 }
 # Where a figure stands in Snakemake's report.
 CATEGORIES = {
@@ -14,6 +17,11 @@ CATEGORIES = {
     "head_map": "Head and layer stability",
     "pairwise": "Head and layer stability",
     "stability_ablation": "Ablation",
+    "perplexity": "Training",
+    "prompt_length": "Head and layer stability",
+    "head_atlas": "Head and layer stability",
 }
-# One table beside every figure, and one of all heads.
-TABLES = [*FIGURES.values(), "heads"]
+# Tables that a figure's table comes with.
+ALSO = {"stability_ablation": ["stability_ablation_trend"]}
+# One table beside every figure, those that come with it, and one of all heads.
+TABLES = [*FIGURES.values(), *(name for names in ALSO.values() for name in names), "heads"]

@@ -51,6 +51,8 @@ class Paths:
         self.stability_pairs = f"{at_step}/stability/{{prompts}}/pairs.csv"
         self.stability_matches = f"{at_step}/stability/{{prompts}}/matches.csv"
         self.ablation = f"{at_step}/ablation/{{text}}/{{refit}}.csv"
+        self.perplexity = f"{at_step}/perplexity.csv"
+        self.prompt_length = f"{at_step}/prompt_length/{{prompts}}.csv"
 
         self.table = f"{self.root}/tables/{{table}}.csv"
         self.figure = f"{self.root}/figures/{{figure}}"

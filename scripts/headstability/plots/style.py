@@ -72,7 +72,15 @@ def layer_axis(axes: Axes, layers: pd.Series) -> None:
     axes.set_xlabel("layer")
 
 
-def lines(axes: Axes, table: pd.DataFrame, y: str, unit: str, colors: dict, labels: dict) -> None:
+def lines(
+    axes: Axes,
+    table: pd.DataFrame,
+    y: str,
+    unit: str,
+    colors: dict,
+    labels: dict,
+    linestyle: str = "-",
+) -> None:
     """A bold line of the "all" rows and a thin one for every single refit, by weight decay."""
     for decay, color in colors.items():
         rows = table[table["weight_decay"] == decay]
@@ -81,4 +89,13 @@ def lines(axes: Axes, table: pd.DataFrame, y: str, unit: str, colors: dict, labe
         mean = rows[rows[unit] == ALL]
         if len(mean):
             label = labels.get(decay)
-            axes.plot(mean["layer"], mean[y], color=color, lw=2, marker="o", ms=4, label=label)
+            axes.plot(
+                mean["layer"],
+                mean[y],
+                color=color,
+                lw=2,
+                ls=linestyle,
+                marker="o",
+                ms=4,
+                label=label,
+            )
