@@ -218,7 +218,7 @@ class Atlas(Section):
     prompt: PositiveInt = Field(1, description="number of the prompt, from 1")
     heads: int = Field(6, ge=2, le=100, description="heads of the anchor at most")
     refits: int = Field(4, ge=2, le=100, description="refits shown, the anchor included")
-    tokens: int = Field(24, ge=2, le=200, description="tokens of the prompt, from the first")
+    tokens: int = Field(16, ge=2, le=200, description="tokens of the prompt, from the first")
 
 
 Corpus = Annotated[SotuCorpus | TextCorpus, Field(discriminator="type")]

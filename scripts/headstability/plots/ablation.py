@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from ..labels import ALL
 from .style import decay_colors, layer_axis, lines, panels
 
-LINES = {"zero": "-", "mean": "--"}
+LINES = {"zero": ("-", "o"), "mean": ("--", "s")}
 NAMES = {"pearson": "Pearson's $r$", "kendall": "Kendall's $\\tau_b$"}
 
 
@@ -33,8 +33,9 @@ def stability_ablation(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
                 if method != methods[0]:  # single refits of one method: more would hide it
                     shown = shown[shown["refit"] == ALL]
                 labels = {decay: f"wd {decay}, {method} ablation" for decay in colors}
-                lines(panel, shown, measure, "refit", colors, labels, LINES[method])
+                lines(panel, shown, measure, "refit", colors, labels, *LINES[method])
             layer_axis(panel, part["layer"])
+            panel.set_xlim(0.75, part["layer"].max() + 0.25)
         refits = part["refit"].nunique() - 1
         axes[0][column].set_title(
             f"{architecture} ({refits} refits, {part['heads'].iloc[0]} heads a layer)"

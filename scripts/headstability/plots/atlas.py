@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Inches a token takes on an axis: what its label needs at LABEL points.
-TOKEN, LABEL = 0.088, 5.5
+TOKEN, LABEL = 0.1, 6.5
 
 
 def head_atlas(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
@@ -21,7 +21,7 @@ def head_atlas(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
     refits = list(table["refit"].unique())
     heads = list(table.groupby(["layer", "head", "kind"], sort=False))
     count = int(table["query"].max())
-    side = max(1.1, TOKEN * count)
+    side = max(1.2, TOKEN * count)
     figure = Figure(figsize=((side + 0.12) * len(refits) + 1.5, (side + 0.12) * len(heads) + 1.3))
     axes = figure.subplots(len(heads), len(refits), squeeze=False)
     for row, ((layer, head, kind), part) in enumerate(heads):

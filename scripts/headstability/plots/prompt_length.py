@@ -18,7 +18,7 @@ def prompt_length(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
         look: the `figures` section of the config and `weight_decays`.
     """
     architectures, decays = table["architecture"].unique(), look["weight_decays"]
-    figure, axes = panels(len(architectures), rows=len(decays))
+    figure, axes = panels(len(architectures), rows=len(decays), sharey="all")
     layers = sorted(table["layer"].unique())
     colors = dict(zip(layers, sns.color_palette(look["colormap"], len(layers)), strict=True))
     for row, decay in enumerate(decays):

@@ -59,10 +59,10 @@ def decay_colors(look: dict[str, Any]) -> dict[str, Any]:
     return dict(zip(decays, sns.color_palette(look["palette"], len(decays)), strict=True))
 
 
-def panels(count: int, rows: int = 1) -> tuple[Figure, Any]:
-    """A figure of `count` panels side by side, in rows that share their y axis."""
+def panels(count: int, rows: int = 1, sharey: str = "row") -> tuple[Figure, Any]:
+    """A figure of `count` panels side by side; those of a row, or all, share their y axis."""
     figure = Figure(figsize=(PANEL * count, 2.6 * rows))
-    axes = figure.subplots(rows, count, squeeze=False, sharey="row")
+    axes = figure.subplots(rows, count, squeeze=False, sharey=sharey)
     return figure, axes
 
 
@@ -80,6 +80,7 @@ def lines(
     colors: dict,
     labels: dict,
     linestyle: str = "-",
+    marker: str = "o",
 ) -> None:
     """A bold line of the "all" rows and a thin one for every single refit, by weight decay."""
     for decay, color in colors.items():
@@ -95,7 +96,7 @@ def lines(
                 color=color,
                 lw=2,
                 ls=linestyle,
-                marker="o",
+                marker=marker,
                 ms=4,
                 label=label,
             )
