@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .activations import triangle_entries
 from .conditions import open_refits, pattern_groups
 from .errors import UserError
 from .similarity import best_match, head_stability, mean_cosine
+from .triangles import triangle_entries
 
 # The study's lengths, in tokens without BOS.
 LENGTHS = (5, 10, 20, 30, 40, 50)

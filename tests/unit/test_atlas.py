@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_model import SHAPES, random_model
 
-from headstability.activations import activations, pattern_of
+from headstability.activations import activations
 from headstability.atlas import atlas_table, choose_heads, token_labels, visible
 from headstability.caches import write_cache
 from headstability.conditions import stability_tables
@@ -14,6 +14,7 @@ from headstability.errors import UserError
 from headstability.files import read_csv, write_csv
 from headstability.plots.atlas import head_atlas
 from headstability.plots.style import set_style
+from headstability.triangles import pattern_of
 
 REFITS = ["seed1", "seed2", "seed3"]
 SHAPE = SHAPES[0]

@@ -163,39 +163,59 @@ def test_every_module_has_a_hash_of_its_own(hashes):
 # --- the real scripts ---------------------------------------------------------------------
 
 TRAINING = {"train"}
-MODELS = {"train", "cache", "ablation"}
+MODELS = {"train", "cache", "ablation", "evaluate"}
 STABILITY = {"stability"}
 TABLES = {"head_map_table", "heads_table", "layer_stability_table", "stability_ablation_table"}
+TABLES |= {"perplexity_table", "prompt_length_table"}
 FIGURES = {"draw_head_map", "draw_pairwise", "layer_stability", "stability_ablation"}
+FIGURES |= {"perplexity", "prompt_length", "draw_head_atlas"}
+# Jobs that compare the patterns of refits.
+PATTERNS = STABILITY | {"prefixes", "head_atlas_table"}
 TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
 # Looking at everything, it depends on nearly everything; it makes no file.
 VERIFY = {"verify"}
-ALL = MODELS | STABILITY | TABLES | FIGURES | TEXT | VERIFY | {"pairwise_table", "refits"}
+ALL = MODELS | PATTERNS | TABLES | FIGURES | TEXT | VERIFY | {"pairwise_table", "refits"}
 EDITS = {
     "model": MODELS | VERIFY,
     "checkpoints": MODELS | VERIFY,
     "activations": {"cache", "ablation"},
+    "triangles": {"cache", "ablation", "prefixes", "head_atlas_table"},
     "ablation": {"ablation"},
-    "caches": {"cache", *STABILITY, *VERIFY},
-    "conditions": STABILITY,
+    "caches": {"cache", *PATTERNS, *VERIFY},
+    "conditions": PATTERNS,
     "statistics": {"heads_table", "stability_ablation_table"},
     "identity": {"refits"},
     "labels": TABLES | FIGURES,
     "files": ALL,
     "verify": VERIFY,
     "training": TRAINING,
-    "similarity": STABILITY,
+    "similarity": PATTERNS,
     "plots/style": FIGURES,
     "plots/layers": {"layer_stability"},
     "plots/heads": {"draw_head_map", "draw_pairwise"},
     "plots/ablation": {"stability_ablation"},
-    "tables/reading": {"heads_table", "layer_stability_table"},
+    "tables/reading": {
+        "heads_table",
+        "layer_stability_table",
+        "perplexity_table",
+        "prompt_length_table",
+    },
     "tables/stability": {"head_map_table", "layer_stability_table"},
     "tables/ablation": {"heads_table", "stability_ablation_table"},
-    "tokens": {"prompts", "ablation", "train", *VERIFY},
-    "tokenization": {"tokenizer", "tokens", "prompts"},
+    "tokens": {"prompts", "ablation", "train", "evaluate", *VERIFY},
+    "tokenization": {"tokenizer", "tokens", "prompts", "evaluate", "head_atlas_table"},
     "prompts": {"prompts"},
-    "corpus": {"corpus", "tokenizer", "tokens"},
+    "corpus": {"corpus", "tokenizer", "tokens", "evaluate"},
+    "losses": {"ablation", "evaluate"},
+    "perplexity": {"evaluate"},
+    "texts": {"evaluate"},
+    "prompt_length": {"prefixes"},
+    "atlas": {"head_atlas_table"},
+    "tables/perplexity": {"perplexity_table"},
+    "tables/prompt_length": {"prompt_length_table"},
+    "plots/perplexity": {"perplexity"},
+    "plots/prompt_length": {"prompt_length"},
+    "plots/atlas": {"draw_head_atlas"},
     # The config reaches jobs only through their specifications.
     "schema": set(),
     "config_check": set(),

@@ -6,12 +6,13 @@ import torch
 from test_model import SHAPES, random_model
 
 from headstability import conditions
-from headstability.activations import activations, pattern_of
+from headstability.activations import activations
 from headstability.caches import write_cache
 from headstability.conditions import pattern_groups, stability_tables
 from headstability.errors import UserError
 from headstability.files import write_json
 from headstability.identity import identity_table
+from headstability.triangles import pattern_of
 
 REFITS = ["seed1", "seed2", "seed3"]
 PROMPTS = [[3, 1, 4, 1, 5], [3, 9], [3, 2, 6, 5, 3, 5, 8, 9, 7, 9], [3, 7, 9]]

@@ -199,7 +199,8 @@ BELOW = {
     "train": set(KINDS) - {"corpus", "tokenizer", "tokens", "prompts", "train"},
     "refits": {"stability", "heads_table", "layer_stability_table", "stability_ablation_table"}
     | {"head_map_table", "pairwise_table", "layer_stability", "stability_ablation"}
-    | {"draw_head_map", "draw_pairwise"},
+    | {"draw_head_map", "draw_pairwise", "prefixes", "prompt_length_table", "prompt_length"}
+    | {"head_atlas_table", "draw_head_atlas"},
     "ablation": {"heads_table", "stability_ablation_table", "stability_ablation"},
     "pairwise_table": {"draw_pairwise"},
     "layer_stability": set(),

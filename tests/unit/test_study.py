@@ -8,7 +8,7 @@ import pytest
 from snakemake.io import regex_from_filepattern
 
 from headstability import specs
-from headstability.catalogue import FIGURES
+from headstability.catalogue import FIGURES, TABLES
 from headstability.errors import UserError
 from headstability.paths import fill, format_weight_decay
 from headstability.study import Study
@@ -171,14 +171,14 @@ def outputs(study):
             made += study.every(paths.ablation, step=step, text=prompts)
             for pattern in (paths.stability_heads, paths.stability_pairs, paths.stability_matches):
                 made += study.every(pattern, step=step, prompts=prompts)
+            made += study.every(paths.prompt_length, step=step, prompts=prompts)
     for step in study.checkpoint_steps:
-        made += study.every(paths.checkpoint, step=step)
+        made += study.every(paths.checkpoint, step=step) + study.every(paths.perplexity, step=step)
     made += study.every(paths.training) + study.every(paths.provenance)
     made += study.every(paths.refits)
     made += study.figure_paths()
-    made += [paths.table_of(name) for name in ("heads", "layer_stability", "stability_ablation")]
-    for name in ("head_map", "pairwise"):
-        made += study.every(paths.table_of(FIGURES[name]))
+    for name in TABLES:
+        made += study.every(paths.table_of(name))
     return made
 
 

@@ -1,21 +1,22 @@
 """Which jobs use each module: what a statement more in it sets off."""
 
-from plan import CORRELATION, HEADS, LAYERS
+from plan import CORRELATION, HEADS, LAYERS, LENGTHS, PERPLEXITY
 
 NOTHING = ()
 EVERYTHING = (".",)
 FIGURES = ("Figure",)
 # Tables that are computed; those of pairs are copied from the stability jobs.
-TABLES = (HEADS, LAYERS, CORRELATION, "Table of the anchor's heads")
+TABLES = (HEADS, LAYERS, CORRELATION, "Table of the anchor's heads", LENGTHS, PERPLEXITY)
 # Tables over all conditions; figures of single conditions are not below them.
-AGGREGATES = (HEADS, LAYERS)
+AGGREGATES = (HEADS, LAYERS, LENGTHS, PERPLEXITY)
+ATLAS, BY_LENGTH = "Table of matched patterns", "Stability by prompt length"
 
 # A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
 MODULES = {
     "headstability/model.py": ("Training",),
     "headstability/training.py": ("Training",),
     "headstability/checkpoints.py": ("Training",),
-    "headstability/tokenization.py": ("Making the tokenizer",),
+    "headstability/tokenization.py": ("Making the tokenizer", "Perplexity"),
     "headstability/tokens.py": ("Making the prompt set", "Training"),
     "headstability/prompts.py": ("Making the prompt set",),
     "headstability/corpus.py": EVERYTHING,
@@ -24,8 +25,8 @@ MODULES = {
     "headstability/activations.py": ("Caching", "Ablating"),
     "headstability/caches.py": ("Caching",),
     "headstability/identity.py": ("Checking",),
-    "headstability/conditions.py": ("Stability",),
-    "headstability/similarity.py": ("Stability",),
+    "headstability/conditions.py": ("Stability", ATLAS),
+    "headstability/similarity.py": ("Stability", ATLAS),
     "headstability/ablation.py": ("Ablating",),
     "headstability/tables/__init__.py": TABLES,
     "headstability/tables/reading.py": AGGREGATES,
@@ -37,6 +38,21 @@ MODULES = {
     "headstability/plots/layers.py": ("Figure: layer stability",),
     "headstability/plots/heads.py": ("Figure: head map", "Figure: pairs"),
     "headstability/plots/ablation.py": ("Figure: stability and ablation",),
+    "headstability/triangles.py": ("Caching", "Ablating"),
+    "headstability/losses.py": ("Ablating", "Perplexity"),
+    "headstability/perplexity.py": ("Perplexity",),
+    "headstability/texts.py": ("Perplexity",),
+    "headstability/prompt_length.py": (BY_LENGTH,),
+    "headstability/atlas.py": (ATLAS,),
+    "headstability/tables/perplexity.py": (PERPLEXITY,),
+    "headstability/tables/prompt_length.py": (LENGTHS,),
+    "headstability/plots/perplexity.py": ("Figure: perplexity",),
+    "headstability/plots/prompt_length.py": ("Figure: stability by",),
+    "headstability/plots/atlas.py": ("Figure: head atlas",),
+    "evaluate.py": ("Perplexity",),
+    "prefixes.py": (BY_LENGTH,),
+    "head_atlas_table.py": (ATLAS,),
+    "perplexity.py": ("Figure: perplexity",),
     "headstability/errors.py": NOTHING,
     "headstability/progress.py": NOTHING,
     "headstability/liveness.py": NOTHING,

@@ -13,9 +13,9 @@ from driver import SMOKE, jobs, snakemake
 from matplotlib.image import imread
 from safetensors.numpy import load_file
 
-from headstability.activations import pattern_of
 from headstability.caches import open_cache
 from headstability.catalogue import FIGURES, TABLES
+from headstability.triangles import pattern_of
 
 CONDITIONS = [(a, w) for a in ("one", "two") for w in ("0", "0.1")]
 REFITS = ["seed1", "seed2"]
