@@ -53,6 +53,7 @@ rule stability_ablation_table:
         heads=paths.table_of("heads"),
     output:
         table=paths.table_of("stability_ablation"),
+        trend=paths.table_of("stability_ablation_trend"),
     log:
         paths.log_of("tables/stability_ablation"),
     conda:

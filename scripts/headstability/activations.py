@@ -8,11 +8,7 @@ import xarray as xr
 from torch import Tensor
 
 from .model import Transformer
-
-
-def triangle_entries(length: int) -> int:
-    """Entries of a pattern's lower triangle with its diagonal: T (T + 1) / 2."""
-    return length * (length + 1) // 2
+from .triangles import triangle_entries
 
 
 def pad_batch(prompts: Sequence[Sequence[int]], pad: int) -> Tensor:
@@ -162,26 +158,3 @@ def _label(variables: dict[str, np.ndarray], prompts: Sequence[Sequence[int]]) -
             "token": ("position", np.concatenate([np.asarray(p) for p in prompts])),
         },
     )
-
-
-def pattern_of(cache: xr.Dataset, layer: int, head: int, prompt: int) -> xr.DataArray:
-    """One head's full pattern on one prompt, from a cache.
-
-    Args:
-        cache: what `activations` made or `caches.open_cache` opened.
-        layer: numbered from 1.
-        head: numbered from 1.
-        prompt: numbered from 1.
-
-    Returns:
-        (query, key), T x T, lower triangular, rows sum to 1.
-    """
-    lengths = cache["prompt_length"].values
-    starts = np.append(0, np.cumsum(triangle_entries(lengths)))
-    entries = slice(starts[prompt - 1], starts[prompt])
-    packed = cache["pattern"].sel(layer=layer, head=head).isel(entry=entries).values
-    length = int(lengths[prompt - 1])
-    full = np.zeros((length, length), dtype=packed.dtype)
-    full[np.tril_indices(length)] = packed
-    numbers = np.arange(1, length + 1)
-    return xr.DataArray(full, {"query": numbers, "key": numbers}, ("query", "key"))

@@ -15,6 +15,9 @@ FIGURES = {
     "attention_norms": "attention_norms",
     "weight_norms": "weight_norms",
     "meta_sne": "meta_sne/wd{weight_decay}",
+    "perplexity": "perplexity",
+    "prompt_length": "prompt_length",
+    "head_atlas": f"head_atlas/{PER_CONDITION}",
 }
 # Where a figure stands in Snakemake's report.
 CATEGORIES = {
@@ -30,6 +33,11 @@ CATEGORIES = {
     "attention_norms": "Residual stream",
     "weight_norms": "Weights",
     "meta_sne": "All heads at once",
+    "perplexity": "Training",
+    "prompt_length": "Head and layer stability",
+    "head_atlas": "Head and layer stability",
 }
-# One table beside every figure, and one of all heads.
-TABLES = [*FIGURES.values(), "heads"]
+# Tables that a figure's table comes with.
+ALSO = {"stability_ablation": ["stability_ablation_trend"]}
+# One table beside every figure, those that come with it, and one of all heads.
+TABLES = [*FIGURES.values(), *(name for names in ALSO.values() for name in names), "heads"]

@@ -21,6 +21,7 @@ def cross_checks(raw: dict) -> Iterator[tuple[str, str]]:
     yield from _check_figures(raw)
     yield from _check_look(raw)
     yield from _check_streams(raw)
+    yield from _check_measurements(raw)
     yield from _repeated("weight_decays", _get(raw, "weight_decays", kind=list) or [])
     yield from _repeated("corpus.paths", _get(raw, "corpus", "paths", kind=list) or [])
 
@@ -178,6 +179,32 @@ def _heads(raw: dict) -> int | None:
     if not refits or not isinstance(refits, int) or not all(map(all, sizes)):
         return None
     return refits * sum(layers * heads for layers, heads in sizes) or None
+
+
+def _check_measurements(raw: dict) -> Iterator[tuple[str, str]]:
+    """What is measured on prompts and texts, against what the config says of them."""
+    yield from _repeated("ablation.methods", _get(raw, "ablation", "methods", kind=list) or [])
+    if RESERVED_PROMPTS in (_get(raw, "perplexity", "texts", kind=dict) or {}):
+        yield (
+            f"perplexity.texts.{RESERVED_PROMPTS}",
+            "this name is reserved for the held-out documents; choose another",
+        )
+    lengths = _get(raw, "prompt_lengths", "tokens", kind=list) or []
+    yield from _repeated("prompt_lengths.tokens", lengths)
+    name = _get(raw, "stability", "prompts", kind=str) or "passages"
+    chosen = raw.get("prompts", {"passages": {"type": "held_out"}})
+    if _get(chosen if isinstance(chosen, dict) else {}, name, "type", kind=str) != "held_out":
+        return
+    tokens, count = (_positive(chosen[name], key, HeldOutPrompts) for key in ("tokens", "count"))
+    for index, length in enumerate(lengths):
+        if tokens and isinstance(length, int) and length > tokens:
+            yield (
+                f"prompt_lengths.tokens[{index + 1}]",
+                f"{length} is more than the {tokens} tokens of prompts.{name}; at most {tokens}",
+            )
+    prompt = _get(raw, "atlas", "prompt")
+    if count and prompt and prompt > count:
+        yield "atlas.prompt", f"{prompt} is beyond the {count} prompts of prompts.{name}"
 
 
 def _positive(section: Any, key: str, model: type[BaseModel]) -> int | None:

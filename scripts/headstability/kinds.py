@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import specs
-from .catalogue import FIGURES
+from .catalogue import ALSO, FIGURES
 from .study import Study
 
 
@@ -40,8 +40,8 @@ def _patterns(*names: str) -> Callable[[Study], list[str]]:
     return lambda study: [getattr(study.paths, name) for name in names]
 
 
-def _table(name: str) -> Callable[[Study], list[str]]:
-    return lambda study: [study.paths.table_of(name)]
+def _table(*names: str) -> Callable[[Study], list[str]]:
+    return lambda study: [study.paths.table_of(name) for name in names]
 
 
 def _figure(name: str) -> Callable[[Study], list[str]]:
@@ -76,14 +76,16 @@ KINDS: dict[str, JobKind] = {
     "layer_stability_table": JobKind(
         specs.grid, _table("layer_stability"), ("stability", "refits")
     ),
-    "stability_ablation_table": JobKind(_nothing, _table("stability_ablation"), ("heads_table",)),
+    "stability_ablation_table": JobKind(
+        _nothing, _table("stability_ablation", *ALSO["stability_ablation"]), ("heads_table",)
+    ),
     "head_map_table": JobKind(specs.anchor, _table(FIGURES["head_map"]), ("stability",)),
     "pairwise_table": JobKind(_nothing, _table(FIGURES["pairwise"]), ("stability",)),
     "layer_stability": JobKind(
         specs.anchored, _figure("layer_stability"), ("layer_stability_table",)
     ),
     "stability_ablation": JobKind(
-        specs.figure, _figure("stability_ablation"), ("stability_ablation_table",)
+        specs.stability_ablation, _figure("stability_ablation"), ("stability_ablation_table",)
     ),
     "draw_head_map": JobKind(specs.look, _figure("head_map"), ("head_map_table",)),
     "draw_pairwise": JobKind(specs.look, _figure("pairwise"), ("pairwise_table",)),
@@ -124,6 +126,18 @@ KINDS: dict[str, JobKind] = {
     ),
     "weight_norms": JobKind(specs.figure, _figure("weight_norms"), ("weight_norms_table",)),
     "draw_meta_sne": JobKind(specs.look, _figure("meta_sne"), ("meta_sne_table",)),
+    "evaluate": JobKind(specs.evaluate, _patterns("perplexity"), ("train",), measures=True),
+    "perplexity_table": JobKind(specs.grid, _table("perplexity"), ("evaluate",)),
+    "perplexity": JobKind(specs.figure, _figure("perplexity"), ("perplexity_table",)),
+    "prefixes": JobKind(
+        specs.prefixes, _patterns("prompt_length"), ("cache", "refits"), measures=True
+    ),
+    "prompt_length_table": JobKind(specs.grid, _table("prompt_length"), ("prefixes",)),
+    "prompt_length": JobKind(specs.figure, _figure("prompt_length"), ("prompt_length_table",)),
+    "head_atlas_table": JobKind(
+        specs.head_atlas, _table(FIGURES["head_atlas"]), ("stability", "cache", "prompts")
+    ),
+    "draw_head_atlas": JobKind(specs.look, _figure("head_atlas"), ("head_atlas_table",)),
 }
 # The rule that draws each figure.
 DRAWN_BY = {figure: f"draw_{figure}" if f"draw_{figure}" in KINDS else figure for figure in FIGURES}

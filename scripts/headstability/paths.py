@@ -54,6 +54,8 @@ class Paths:
         self.stability_cross_layer = f"{at_step}/stability/{{prompts}}/cross_layer.csv"
         self.stability_commonness = f"{at_step}/stability/{{prompts}}/commonness.csv"
         self.ablation = f"{at_step}/ablation/{{text}}/{{refit}}.csv"
+        self.perplexity = f"{at_step}/perplexity.csv"
+        self.prompt_length = f"{at_step}/prompt_length/{{prompts}}.csv"
 
         self.residual = f"{at_step}/residual/{{prompts}}.csv"
         self.norms_streams = f"{at_step}/norms/{{prompts}}/streams.csv"

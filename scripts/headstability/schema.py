@@ -173,6 +173,14 @@ class Ablation(Section):
 
     text: Name = Field("passages", description="a prompt set of this config, or held_out")
     held_out_rows: PositiveInt = Field(32, description="rows used when text is held_out")
+    methods: list[Literal["zero", "mean"]] = Field(
+        default=["zero", "mean"],
+        min_length=1,
+        description="what takes the place of a head's z: zero, or its mean over the text",
+    )
+    correlation: Literal["pearson", "kendall"] = Field(
+        "pearson", description="which correlation with stability the figure shows"
+    )
 
 
 class Residual(Section):
@@ -217,6 +225,35 @@ class Figures(Section):
     dpi: int = Field(200, ge=50, le=1200, description="resolution of PNGs, dots per inch")
 
 
+class Perplexity(Section):
+    """Perplexity of every refit on whole texts: the held-out documents, and the user's."""
+
+    texts: dict[Name, File] = Field(
+        default={}, description="UTF-8 text files by name, beside the held-out documents"
+    )
+
+
+class PromptLengths(Section):
+    """Stability on the first tokens of prompts."""
+
+    tokens: list[PositiveInt] | None = Field(
+        None,
+        min_length=1,
+        description="lengths, the beginning token excluded; null: those of 5, 10, 20, 30, 40, 50 "
+        "that the prompts have",
+    )
+    prompts: PositiveInt = Field(20, description="prompts used, the same for every length")
+
+
+class Atlas(Section):
+    """Patterns of an anchor's heads beside their best matches."""
+
+    prompt: PositiveInt = Field(1, description="number of the prompt, from 1")
+    heads: int = Field(6, ge=2, le=100, description="heads of the anchor at most")
+    refits: int = Field(4, ge=2, le=100, description="refits shown, the anchor included")
+    tokens: int = Field(16, ge=2, le=200, description="tokens of the prompt, from the first")
+
+
 Corpus = Annotated[SotuCorpus | TextCorpus, Field(discriminator="type")]
 Tokenizer = Annotated[BpeTokenizer | FileTokenizer, Field(discriminator="type")]
 Prompts = Annotated[HeldOutPrompts | FilePrompts, Field(discriminator="type")]
@@ -246,6 +283,9 @@ class StudyConfig(Section):
     )
     stability: Stability = Stability()
     ablation: Ablation = Ablation()
+    perplexity: Perplexity = Perplexity()
+    prompt_lengths: PromptLengths = PromptLengths()
+    atlas: Atlas = Atlas()
     figures: Figures = Figures()
     residual: Residual = Residual()
     meta_sne: MetaSne = MetaSne()

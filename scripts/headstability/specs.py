@@ -65,7 +65,9 @@ def cache(study: Study) -> dict[str, Any]:
 
 def ablation(study: Study, text: str) -> dict[str, Any]:
     """For the job that ablates the heads of one refit."""
-    spec: dict[str, Any] = {"device": study.config.training.device, "text": text}
+    methods = study.config.ablation.methods
+    device = study.config.training.device
+    spec: dict[str, Any] = {"device": device, "text": text, "methods": methods}
     if text == "held_out":
         spec["held_out_rows"] = study.config.ablation.held_out_rows
         spec["context"] = study.config.training.context
@@ -133,6 +135,35 @@ def meta_sne(study: Study) -> dict[str, Any]:
 def _streams(study: Study) -> list[str]:
     """Residual streams that are kept, in any order the same."""
     return sorted(study.config.residual.streams)
+
+
+def stability_ablation(study: Study) -> dict[str, Any]:
+    """For the figure of stability and ablation effects."""
+    return {**figure(study), "correlation": study.config.ablation.correlation}
+
+
+def evaluate(study: Study) -> dict[str, Any]:
+    """For the job that takes the perplexity of a condition's refits on whole texts."""
+    texts = study.config.perplexity.texts
+    return {
+        **refits(study),
+        **tokens(study),
+        "device": study.config.training.device,
+        "context": study.config.training.context,
+        "texts": texts,
+        "content": {name: _content(path) for name, path in texts.items()},
+    }
+
+
+def prefixes(study: Study) -> dict[str, Any]:
+    """For the job that measures stability on the first tokens of prompts."""
+    return {**refits(study), **study.config.prompt_lengths.model_dump()}
+
+
+def head_atlas(study: Study) -> dict[str, Any]:
+    """For the job that puts patterns of an anchor's heads beside their best matches."""
+    spec = study.config.atlas.model_dump()
+    return {**spec, **tokens(study), **anchor(study), "refits": study.atlas_refits()}
 
 
 def _shape(study: Study, architecture: str) -> dict[str, Any]:

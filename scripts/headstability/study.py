@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .catalogue import FIGURES, TABLES
+from .catalogue import ALSO, FIGURES, TABLES
 from .config_check import check_config
 from .errors import UserError
 from .paths import RESULTS, Paths, fill, format_weight_decay
@@ -96,13 +96,14 @@ class Study:
 
         Args:
             pattern: a path.
-            wildcards: values of the others, and of those that are settled.
+            wildcards: values of the others, and of those that are settled; a list for several.
         """
         names = re.findall(r"\{(\w+)\}", pattern)
-        free = [name for name in self.values() if name in names and name not in wildcards]
-        combinations = itertools.product(*(self.values()[name] for name in free))
+        values = self.values() | wildcards
+        free = [name for name in values if name in names and isinstance(values[name], list)]
+        combinations = itertools.product(*(values[name] for name in free))
         return [
-            fill(pattern, **wildcards, **dict(zip(free, chosen, strict=True)))
+            fill(pattern, **{**wildcards, **dict(zip(free, chosen, strict=True))})
             for chosen in combinations
         ]
 
@@ -122,7 +123,8 @@ class Study:
 
     def table_paths(self) -> list[str]:
         """The tables beside the figures the config includes, and that of all heads."""
-        names = [*(FIGURES[figure] for figure in self.figures), "heads"]
+        also = (name for figure in self.figures for name in ALSO.get(figure, []))
+        names = [*(FIGURES[figure] for figure in self.figures), *also, "heads"]
         return [path for name in names for path in self.every(self.paths.table_of(name))]
 
     def corpus_files(self) -> list[str]:
@@ -146,12 +148,23 @@ class Study:
             return [self.paths.tokens, self.paths.held_out_tokens]
         return [fill(self.paths.prompts, prompts=wildcards["text"])]
 
+    def perplexity_files(self) -> list[str]:
+        """Texts of the user's that perplexity is taken on."""
+        return list(self.config.perplexity.texts.values())
+
+    def atlas_refits(self) -> list[str]:
+        """The refits the head atlas shows, the anchor first."""
+        others = [name for name in self.refit_names() if name != self.anchor]
+        return [self.anchor, *others][: self.config.atlas.refits]
+
     def _user_files(self) -> dict[str, str]:
         """The files the config names, with the key that names each."""
         named = {path: f"corpus.paths[{i + 1}]" for i, path in enumerate(self.corpus_files())}
         named |= dict.fromkeys(self.tokenizer_files(), "tokenizer.path")
         for name in self.config.prompts:
             named |= dict.fromkeys(self.prompt_files({"prompts": name}), f"prompts.{name}.path")
+        for name, path in self.config.perplexity.texts.items():
+            named[path] = f"perplexity.texts.{name}"
         return named
 
     def check_files(self) -> None:

@@ -16,6 +16,9 @@ _SECTIONS = {
     "tokens": "tokenizer.",
     "prompts": "prompts.{prompts}.",
     **dict.fromkeys(DRAWN_BY.values(), "figures."),
+    "evaluate": "perplexity.",
+    "prefixes": "prompt_lengths.",
+    "head_atlas_table": "atlas.",
 }
 # Places that are not keys of their rule's section.
 _ELSEWHERE = {
@@ -31,6 +34,16 @@ _ELSEWHERE = {
     **{(rule, "weight_decays"): "weight_decays" for rule in DRAWN_BY.values()},
     **{(rule, "anchor"): "stability.anchor and refits" for rule in DRAWN_BY.values()},
     ("commonness", "with_self"): "stability.commonness_self",
+    ("stability_ablation", "correlation"): "ablation.correlation",
+    ("evaluate", "content"): "perplexity.texts (content of the files)",
+    ("evaluate", "refits"): "refits",
+    ("evaluate", "bos"): "tokenizer.bos",
+    ("evaluate", "device"): "training.device",
+    ("evaluate", "context"): "training.context",
+    ("prefixes", "refits"): "refits",
+    ("head_atlas_table", "refits"): "atlas.refits and refits",
+    ("head_atlas_table", "anchor"): "refits (the first is the anchor)",
+    ("head_atlas_table", "bos"): "tokenizer.bos",
 }
 _KEYS = {
     "root": "study",
@@ -43,6 +56,7 @@ _KEYS = {
     "device": "training.device",
     "text": "ablation.text",
     "held_out_rows": "ablation.held_out_rows",
+    "methods": "ablation.methods",
     "context": "training.context",
     "checkpoint_steps": "training.checkpoint_steps",
     "expected": "the files of the study",

@@ -163,12 +163,12 @@ def test_every_module_has_a_hash_of_its_own(hashes):
 # --- the real scripts ---------------------------------------------------------------------
 
 TRAINING = {"train"}
-MODELS = {"train", "cache", "ablation"}
+MODELS = {"train", "cache", "ablation", "evaluate"}
 STABILITY = {"similarity", "stability"}
 LAYERS = {"cross_layer", "commonness", "weight_decay_contrast", "extremes"}
 LAYER_TABLES = {f"{name}_table" for name in LAYERS}
 TABLES = {"head_map_table", "heads_table", "layer_stability_table", "stability_ablation_table"}
-TABLES |= LAYER_TABLES
+TABLES |= LAYER_TABLES | {"perplexity_table", "prompt_length_table"}
 FIGURES = {"draw_head_map", "draw_pairwise", "layer_stability", "stability_ablation", *LAYERS}
 STREAMS = {"residual_similarity", "norms"}
 STREAM_TABLES = {"residual_table", "attention_norms_table", "weight_norms_table"}
@@ -176,12 +176,16 @@ STREAM_FIGURES = {"residual", "attention_norms", "weight_norms"}
 MAP = {"meta_sne_table"}
 TABLES |= STREAM_TABLES
 FIGURES |= {*STREAM_FIGURES, "draw_meta_sne"}
+FIGURES |= {"perplexity", "prompt_length", "draw_head_atlas"}
+# Jobs that read the patterns of refits.
+PATTERNS = {"similarity", "prefixes", "head_atlas_table"}
 TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
 # Looking at everything, it depends on nearly everything; it makes no file.
 VERIFY = {"verify"}
 ALL = (
     STREAMS
     | MAP
+    | PATTERNS
     | MODELS
     | STABILITY
     | TABLES
@@ -194,9 +198,10 @@ EDITS = {
     "model": MODELS | VERIFY,
     "checkpoints": MODELS | VERIFY,
     "activations": {"cache", "ablation"},
+    "triangles": {"cache", "ablation", "prefixes", "head_atlas_table"},
     "ablation": {"ablation"},
-    "caches": {"cache", *STABILITY, *STREAMS, *MAP, *VERIFY},
-    "conditions": STABILITY,
+    "caches": {"cache", *STABILITY, *PATTERNS, *STREAMS, *MAP, *VERIFY},
+    "conditions": {*STABILITY, "prefixes"},
     "statistics": {"heads_table", "stability_ablation_table", *STREAM_TABLES},
     "identity": {"refits"},
     "labels": TABLES | FIGURES,
@@ -206,7 +211,7 @@ EDITS = {
     "files": ALL,
     "verify": VERIFY,
     "training": TRAINING,
-    "similarity": STABILITY,
+    "similarity": {*STABILITY, "prefixes"},
     "plots/style": FIGURES,
     "plots/layers": {"layer_stability", "commonness", "weight_decay_contrast"},
     "plots/heads": {"draw_head_map", "draw_pairwise"},
@@ -214,14 +219,15 @@ EDITS = {
     "tables/reading": {
         *("heads_table", "layer_stability_table", "cross_layer_table", "commonness_table"),
         *STREAM_TABLES,
+        *("perplexity_table", "prompt_length_table"),
     },
     "tables/stability": {"head_map_table", "layer_stability_table"},
     "tables/ablation": {"heads_table", "stability_ablation_table"},
-    "tokens": {"prompts", "ablation", "train", *VERIFY},
-    "tokenization": {"tokenizer", "tokens", "prompts"},
+    "tokens": {"prompts", "ablation", "train", "evaluate", *VERIFY},
+    "tokenization": {"tokenizer", "tokens", "prompts", "evaluate", "head_atlas_table"},
     "prompts": {"prompts"},
-    "corpus": {"corpus", "tokenizer", "tokens"},
-    "refit_caches": STABILITY | STREAMS,
+    "corpus": {"corpus", "tokenizer", "tokens", "evaluate"},
+    "refit_caches": STABILITY | STREAMS | PATTERNS,
     "tensorfiles": {*MODELS, "norms", *VERIFY},
     "cka": STREAMS,
     "residual": STREAMS,
@@ -231,6 +237,16 @@ EDITS = {
     "tables/meta_sne": MAP,
     "plots/streams": STREAM_FIGURES,
     "plots/meta_sne": {"draw_meta_sne"},
+    "losses": {"ablation", "evaluate"},
+    "perplexity": {"evaluate"},
+    "texts": {"evaluate"},
+    "prompt_length": {"prefixes"},
+    "atlas": {"head_atlas_table"},
+    "tables/perplexity": {"perplexity_table"},
+    "tables/prompt_length": {"prompt_length_table"},
+    "plots/perplexity": {"perplexity"},
+    "plots/prompt_length": {"prompt_length"},
+    "plots/atlas": {"draw_head_atlas"},
     # The config reaches jobs only through their specifications.
     "adjusted": set(),
     "claims": set(),

@@ -200,7 +200,8 @@ BELOW = {
     "train": set(KINDS) - {"corpus", "tokenizer", "tokens", "prompts", "train"},
     "refits": {"stability", "heads_table", "layer_stability_table", "stability_ablation_table"}
     | {"head_map_table", "pairwise_table", "layer_stability", "stability_ablation"}
-    | {"draw_head_map", "draw_pairwise", "similarity"}
+    | {"draw_head_map", "draw_pairwise", "similarity", "prefixes", "prompt_length_table"}
+    | {"prompt_length", "head_atlas_table", "draw_head_atlas"}
     | LAYERS
     | {f"{name}_table" for name in LAYERS}
     | {"residual_similarity", "residual_table", "residual", "norms", "attention_norms_table"}

@@ -36,6 +36,7 @@ def figures(stability):
     refits = stability[["architecture", "weight_decay", "anchor"]].drop_duplicates()
     refits = refits.rename(columns={"anchor": "refit"}).assign(held_out_loss=3.25)
     ablations = stability.rename(columns={"anchor": "refit"}).drop(columns="stability")
+    ablations["method"] = "zero"
     ablations["delta_loss"] = rng.normal(size=len(ablations))
     by_layer = stability_tables.layer_stability_table(stability, refits)
     correlations = ablation_tables.stability_ablation_table(
@@ -48,7 +49,10 @@ def figures(stability):
     )
     return {
         "layer_stability": (layers.layer_stability(by_layer, LOOK), by_layer),
-        "stability_ablation": (ablation.stability_ablation(correlations, LOOK), correlations),
+        "stability_ablation": (
+            ablation.stability_ablation(correlations, LOOK | {"correlation": "pearson"}),
+            correlations,
+        ),
         "head_map": (heads.head_map(anchor, "deep, weight decay 0", LOOK), anchor),
         "pairwise": (heads.pairwise(pairs, "deep, weight decay 0", LOOK), pairs),
     }

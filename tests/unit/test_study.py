@@ -8,7 +8,7 @@ import pytest
 from snakemake.io import regex_from_filepattern
 
 from headstability import specs
-from headstability.catalogue import FIGURES
+from headstability.catalogue import FIGURES, TABLES
 from headstability.errors import UserError
 from headstability.paths import fill, format_weight_decay
 from headstability.study import Study
@@ -175,12 +175,13 @@ def outputs(study):
                 made += study.every(pattern, step=step, prompts=prompts)
             for pattern in (paths.stability_cross_layer, paths.stability_commonness):
                 made += study.every(pattern, step=step, prompts=prompts)
-            made += study.every(paths.similarity, step=step, prompts=prompts)
+            for pattern in (paths.similarity, paths.prompt_length):
+                made += study.every(pattern, step=step, prompts=prompts)
     for step in study.checkpoint_steps:
-        made += study.every(paths.checkpoint, step=step)
+        made += study.every(paths.checkpoint, step=step) + study.every(paths.perplexity, step=step)
     made += study.every(paths.training) + study.every(paths.provenance) + study.every(paths.refits)
     made += study.figure_paths()
-    for name in [*FIGURES.values(), "heads"]:
+    for name in TABLES:
         made += study.every(paths.table_of(name))
     return made
 

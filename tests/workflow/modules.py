@@ -8,6 +8,8 @@ from plan import (
     EXTREMES,
     HEADS,
     LAYERS,
+    LENGTHS,
+    PERPLEXITY,
 )
 
 NOTHING = ()
@@ -23,16 +25,17 @@ MAP = "Map of all heads"
 # Tables that are computed; those of pairs are copied from the stability jobs.
 LAYER_TABLES = (CROSS_LAYER, COMMONNESS, CONTRAST, EXTREMES)
 ANCHORS = "Table of the anchor's heads"
-TABLES = (HEADS, LAYERS, CORRELATION, ANCHORS, *LAYER_TABLES, *STREAM_TABLES)
+TABLES = (HEADS, LAYERS, CORRELATION, ANCHORS, *LAYER_TABLES, *STREAM_TABLES, LENGTHS, PERPLEXITY)
 # Tables over all conditions; figures of single conditions are not below them.
-AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS)
+AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS, LENGTHS, PERPLEXITY)
+ATLAS, BY_LENGTH = "Table of matched patterns", "Stability by prompt length"
 
 # A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
 MODULES = {
     "headstability/model.py": ("Training",),
     "headstability/training.py": ("Training",),
     "headstability/checkpoints.py": ("Training",),
-    "headstability/tokenization.py": ("Making the tokenizer",),
+    "headstability/tokenization.py": ("Making the tokenizer", "Perplexity"),
     "headstability/tokens.py": ("Making the prompt set", "Training"),
     "headstability/prompts.py": ("Making the prompt set",),
     "headstability/corpus.py": EVERYTHING,
@@ -41,8 +44,8 @@ MODULES = {
     "headstability/activations.py": ("Caching", "Ablating"),
     "headstability/caches.py": ("Caching", "Comparing", "Stability"),
     "headstability/identity.py": ("Checking",),
-    "headstability/conditions.py": ("Comparing", "Stability"),
-    "headstability/similarity.py": ("Comparing", "Stability"),
+    "headstability/conditions.py": ("Comparing", "Stability", BY_LENGTH),
+    "headstability/similarity.py": ("Comparing", "Stability", BY_LENGTH),
     "headstability/tables/measures.py": ("Stability",),
     "headstability/tables/layers.py": LAYER_TABLES,
     "headstability/plots/depth.py": ("Figure: best matches", "Figure: most and least"),
@@ -61,7 +64,7 @@ MODULES = {
     ),
     "headstability/plots/heads.py": ("Figure: head map", "Figure: pairs"),
     "headstability/plots/ablation.py": ("Figure: stability and ablation",),
-    "headstability/refit_caches.py": ("Comparing", "Stability", *STREAMS),
+    "headstability/refit_caches.py": ("Comparing", "Stability", *STREAMS, ATLAS, BY_LENGTH),
     "headstability/tensorfiles.py": ("Training",),
     "headstability/cka.py": STREAMS,
     "headstability/residual.py": STREAMS,
@@ -71,6 +74,21 @@ MODULES = {
     "headstability/tables/meta_sne.py": (MAP,),
     "headstability/plots/streams.py": STREAM_FIGURES,
     "headstability/plots/meta_sne.py": ("Figure: map",),
+    "headstability/triangles.py": ("Caching", "Ablating"),
+    "headstability/losses.py": ("Ablating", "Perplexity"),
+    "headstability/perplexity.py": ("Perplexity",),
+    "headstability/texts.py": ("Perplexity",),
+    "headstability/prompt_length.py": (BY_LENGTH,),
+    "headstability/atlas.py": (ATLAS,),
+    "headstability/tables/perplexity.py": (PERPLEXITY,),
+    "headstability/tables/prompt_length.py": (LENGTHS,),
+    "headstability/plots/perplexity.py": ("Figure: perplexity",),
+    "headstability/plots/prompt_length.py": ("Figure: stability by",),
+    "headstability/plots/atlas.py": ("Figure: head atlas",),
+    "evaluate.py": ("Perplexity",),
+    "prefixes.py": (BY_LENGTH,),
+    "head_atlas_table.py": (ATLAS,),
+    "perplexity.py": ("Figure: perplexity",),
     "headstability/errors.py": NOTHING,
     "headstability/progress.py": NOTHING,
     "headstability/liveness.py": NOTHING,

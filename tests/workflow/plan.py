@@ -20,6 +20,8 @@ CROSS_LAYER = "Table of best matches in any layer"
 COMMONNESS = "Table of commonness"
 CONTRAST = "Table of the contrast of weight decays"
 EXTREMES = "Table of most and least stable layers"
+PERPLEXITY = "Table of perplexity on whole texts"
+LENGTHS = "Table of stability by prompt length"
 
 
 class Plan:
@@ -73,6 +75,23 @@ class Plan:
         for table in (CROSS_LAYER, COMMONNESS, CONTRAST, EXTREMES):
             self.needs[table.replace("Table of", "Figure:")] = {table}
         self._streams(architectures, decays, refits, step, prompts)
+        # Whole texts, first tokens of prompts, head atlas
+        self.needs[PERPLEXITY], self.needs[LENGTHS] = set(), set()
+        for condition in (f"{name}, wd {decay}" for name in architectures for decay in decays):
+            trainings = {f"Training {condition}, {refit}" for refit in refits}
+            caches = {f"Caching {condition}, {r}, step {step}, on {prompts}" for r in refits}
+            perplexity = f"Perplexity of {condition}"
+            self.needs[perplexity] = {*trainings, TOKENS, TOKENIZER}
+            self.needs[PERPLEXITY].add(perplexity)
+            lengths = f"Stability by prompt length of {condition}"
+            self.needs[lengths] = {*caches, f"Checking that the refits of {condition} differ"}
+            self.needs[LENGTHS].add(lengths)
+            made_of = {*caches, f"Stability of {condition}", f"Making the prompt set {prompts}"}
+            self.needs[f"Table of matched patterns of {condition}"] = made_of
+            atlas = {f"Table of matched patterns of {condition}"}
+            self.needs[f"Figure: head atlas of {condition}"] = atlas
+        self.needs["Figure: perplexity on whole texts"] = {PERPLEXITY}
+        self.needs["Figure: stability by prompt length"] = {LENGTHS}
         assert set().union(*self.needs.values()) <= self.needs.keys()
 
     def _streams(self, architectures, decays, refits, step, prompts):

@@ -14,9 +14,9 @@ from driver import SMOKE, jobs, snakemake
 from matplotlib.image import imread
 from safetensors.numpy import load_file
 
-from headstability.activations import pattern_of
 from headstability.caches import open_cache
 from headstability.catalogue import FIGURES, TABLES
+from headstability.triangles import pattern_of
 
 CONDITIONS = [(a, w) for a in ("one", "two") for w in ("0", "0.1")]
 REFITS = ["seed1", "seed2"]
@@ -112,8 +112,14 @@ def test_caches_and_ablation_agree_with_a_float64_model(smoke, architecture, dec
     base = np.exp(total / count)
     assert (table["predicted_tokens"] == count).all()
     assert np.abs(table["perplexity"] - base).max() < 1e-5 * base
+    assert table.groupby("method").size().to_dict() == dict.fromkeys(
+        ("zero", "mean"), layers * heads
+    )
     for row in table.itertuples():
-        nll, _ = model.nll(prompts["tokens"], prompts["bos"], ablate=(row.layer - 1, row.head - 1))
+        chosen = row.layer - 1, row.head - 1
+        text = prompts["tokens"], prompts["bos"]
+        vector = model.mean_z(*text, *chosen) if row.method == "mean" else 0
+        nll, _ = model.nll(*text, chosen, vector)
         assert abs(row.ablated_perplexity - np.exp(nll / count)) < 1e-5 * base
         assert row.delta_loss == pytest.approx((nll - total) / count, abs=1e-5)
 

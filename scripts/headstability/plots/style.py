@@ -59,10 +59,10 @@ def decay_colors(look: dict[str, Any]) -> dict[str, Any]:
     return dict(zip(decays, sns.color_palette(look["palette"], len(decays)), strict=True))
 
 
-def panels(count: int, rows: int = 1) -> tuple[Figure, Any]:
-    """A figure of `count` panels side by side, in rows that share their y axis."""
+def panels(count: int, rows: int = 1, sharey: str = "row") -> tuple[Figure, Any]:
+    """A figure of `count` panels side by side; those of a row, or all, share their y axis."""
     figure = Figure(figsize=(PANEL * count, 2.6 * rows))
-    axes = figure.subplots(rows, count, squeeze=False, sharey="row")
+    axes = figure.subplots(rows, count, squeeze=False, sharey=sharey)
     return figure, axes
 
 
@@ -80,6 +80,7 @@ def lines(
     colors: dict,
     labels: dict,
     bold: str = ALL,
+    style: tuple[str, str] = ("-", "o"),
 ) -> None:
     """A bold line of one unit's rows ("all" or a refit), a thin one of every other refit's.
 
@@ -91,6 +92,7 @@ def lines(
         colors: the colour of each weight decay.
         labels: the legend's text for each weight decay.
         bold: the unit drawn bold.
+        style: the bold line and its marker.
     """
     for decay, color in colors.items():
         rows = table[table["weight_decay"] == decay]
@@ -99,7 +101,9 @@ def lines(
         mean = rows[rows[unit] == bold]
         if len(mean):
             label = labels.get(decay)
-            axes.plot(mean["layer"], mean[y], color=color, lw=2, marker="o", ms=4, label=label)
+            line, marker = style
+            drawn = {"color": color, "lw": 2, "ls": line, "marker": marker, "ms": 4}
+            axes.plot(mean["layer"], mean[y], label=label, **drawn)
 
 
 def decay_labels(look: dict[str, Any]) -> dict[str, str]:
@@ -122,7 +126,13 @@ def who_is_bold(look: dict[str, Any], of: str = "anchor") -> str:
     return f"bold: {of} {look['anchor']}, thin: the other {of}s"
 
 
-def legend_above(figure: Figure, axes: Axes, title: str) -> None:
+def legend_above(figure: Figure, axes: Axes, title: str, columns: int | None = None) -> None:
     """The legend of one panel, for all of them, above the figure."""
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, title=title, loc="outside upper center", ncols=len(names))
+    figure.legend(
+        handles,
+        names,
+        title=title,
+        loc="outside upper center",
+        ncols=min(columns or len(names), len(names)),
+    )
