@@ -1,4 +1,4 @@
-"""Causal attention for training, by the fastest way the device has (docs/methods.md, "Training")."""
+"""Causal attention, by the fastest way the device has (docs/methods.md, "Training")."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ LARGEST_PATTERNS = 2**27  # bytes a layer
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """z = softmax(Q K^T / sqrt(d_head) + causal mask) V, the same function whatever the kernel.
+    """Attention z = softmax(Q K^T / sqrt(d_head) + causal mask) V, whatever the kernel.
 
     Args:
         query: [batch, head, position, d_head].

@@ -1,4 +1,4 @@
-"""How matrix products are computed: the modes of `training.precision` (docs/methods.md, "Numerics").
+"""How matrices are multiplied: `training.precision` (docs/methods.md, "Numerics").
 
 float32   float32 products everywhere (the study's recipe).
 tf32      on CUDA, products of float32 matrices with ten bits of mantissa; float32 elsewhere.
