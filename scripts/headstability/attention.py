@@ -13,6 +13,9 @@ QUERY_BLOCK = 64
 # measured (docs/benchmarks.md), as long as there is room to keep them.
 LARGEST_PATTERNS = 2**27  # bytes a layer
 
+# PyTorch's own kernel behind softmax, here so that it can write over its input.
+softmax_backward = torch.ops.aten._softmax_backward_data.out
+
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention z = softmax(Q K^T / sqrt(d_head) + causal mask) V, whatever the kernel.
@@ -54,7 +57,7 @@ class BlockedAttention(torch.autograd.Function):
         for block in _blocks(query.shape[1]):
             scores = torch.bmm(query[:, block], key[:, : block.stop].transpose(1, 2))
             scores[:, :, block] += _future(block, scores)
-            pattern = scores.softmax(-1)
+            pattern = torch.softmax(scores, -1, out=scores)
             z[:, block] = torch.bmm(pattern, value[:, : block.stop])
             if any(ctx.needs_input_grad):
                 patterns.append(pattern)
@@ -69,7 +72,7 @@ class BlockedAttention(torch.autograd.Function):
         for block, pattern in zip(_blocks(query.shape[1]), patterns, strict=True):
             seen, d_block = slice(block.stop), d_z[:, block]
             d_pattern = torch.bmm(d_block, value[:, seen].transpose(1, 2))
-            d_scores = torch._softmax_backward_data(d_pattern, pattern, -1, pattern.dtype)
+            d_scores = softmax_backward(d_pattern, pattern, -1, pattern.dtype, grad_input=d_pattern)
             d_query[:, block] = torch.bmm(d_scores, key[:, seen])
             d_key[:, seen] += torch.bmm(d_scores.transpose(1, 2), query[:, block])
             d_value[:, seen] += torch.bmm(pattern.transpose(1, 2), d_block)

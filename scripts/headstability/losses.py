@@ -12,7 +12,7 @@ from .model import Transformer
 
 # Bytes of float32 logits held at once. On the CPU they should stay in its caches; on a GPU a
 # kernel should have enough to do.
-LOGIT_BYTES = {"cpu": 2**21, "cuda": 2**29}
+LOGIT_BYTES = {"cpu": 2**20, "cuda": 2**29}
 
 Terms = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
