@@ -21,7 +21,7 @@ from .errors import UserError
 from .files import atomic_path
 from .losses import mean_loss
 from .model import Transformer, choose_device
-from .precision import products
+from .precision import onednn_is_exact, products
 from .progress import Progress
 from .recipe import Cell, learning_rate, make_optimizer
 from .tokens import TokenFile
@@ -256,6 +256,7 @@ class Trainer:
             "optimizer": type(self.optimizer).__name__,
             "device": self.device.type,
             "threads": torch.get_num_threads(),
+            "onednn_float32": self.device.type == "cpu" and onednn_is_exact(),
             "numpy_version": np.__version__,
             "train_tokens_sha256": self.train_tokens.sha256,
             "parameters": sum(p.numel() for p in self.model.parameters()),

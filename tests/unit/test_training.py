@@ -6,6 +6,7 @@ import pytest
 import torch
 from test_model import oracle_of
 
+from headstability import losses
 from headstability.errors import UserError
 from headstability.losses import mean_loss
 from headstability.model import Shape
@@ -191,7 +192,9 @@ def test_schedules():
     assert cosine == pytest.approx(expected)
 
 
-def test_mean_loss_agrees_with_naive_loops(tmp_path):
+@pytest.mark.parametrize("logit_bytes", [1, 4 * 30 * 7, 2**20])
+def test_mean_loss_agrees_with_naive_loops(tmp_path, monkeypatch, logit_bytes):
+    monkeypatch.setitem(losses.LOGIT_BYTES, "cpu", logit_bytes)
     one = trainer(tmp_path)
     rows = tokens(200, 3).spread_rows(5, 16)
     assert (rows[:, 1:] == 0).any(), "the test needs a document's end inside a row"
