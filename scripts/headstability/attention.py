@@ -17,40 +17,47 @@ LARGEST_PATTERNS = 2**27  # bytes a layer
 softmax_backward = torch.ops.aten._softmax_backward_data.out
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def causal_attention(qkv: Tensor, heads: int) -> Tensor:
     """Attention z = softmax(Q K^T / sqrt(d_head) + causal mask) V, whatever the kernel.
 
     Args:
-        query: [batch, head, position, d_head].
-        key: the same shape.
-        value: the same shape.
+        qkv: queries, keys and values one after another, each with its heads side by side,
+            [batch, position, 3 x d_model].
+        heads: attention heads.
 
     Returns:
-        z, the same shape.
+        z of all heads side by side, [batch, position, d_model].
     """
-    if query.device.type == "cpu" and patterns_size(query) <= LARGEST_PATTERNS:
-        flat = (part.reshape(-1, *part.shape[-2:]) for part in (query, key, value))
-        return BlockedAttention.apply(*flat).view(query.shape)
-    return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+    if qkv.device.type == "cpu" and patterns_size(qkv, heads) <= LARGEST_PATTERNS:
+        return BlockedAttention.apply(qkv, heads)
+    z = F.scaled_dot_product_attention(*split_heads(qkv, heads), is_causal=True)
+    return z.transpose(1, 2).flatten(2)
 
 
-def patterns_size(query: Tensor) -> int:
-    """Bytes of the lower halves of all patterns of [batch, head, position, d_head] queries."""
-    batch, heads, length, _ = query.shape
-    return batch * heads * length * length * query.element_size() // 2
+def split_heads(qkv: Tensor, heads: int) -> Tensor:
+    """A view [3, batch, head, position, d_head] of [batch, position, 3 x d_model]."""
+    return qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+
+
+def patterns_size(qkv: Tensor, heads: int) -> int:
+    """Bytes of the lower halves of the patterns of [batch, position, 3 x d_model]."""
+    batch, length, _ = qkv.shape
+    return batch * heads * length * length * qkv.element_size() // 2
 
 
 class BlockedAttention(torch.autograd.Function):
     """Explicit attention over blocks of queries, with patterns kept for the backward pass.
 
-    Inputs and output are [batch x head, position, d_head]. With S the scaled scores and P the
-    pattern: dV = P^T dZ, dP = dZ V^T, dS = P (dP - sum_key dP P), dQ = dS K, dK = dS^T Q.
+    With S the scaled scores and A the pattern: dV = A^T dz, dA = dz V^T,
+    dS = A (dA - sum_key dA A), dQ = dS K, dK = dS^T Q.
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Compute z."""
-        ctx.scale = query.shape[-1] ** -0.5
+    def forward(ctx: Any, qkv: Tensor, heads: int) -> Tensor:
+        """Compute z from what `causal_attention` takes."""
+        # One copy for all three, so that products read contiguous heads.
+        query, key, value = split_heads(qkv, heads).flatten(1, 2)
+        ctx.heads, ctx.scale = heads, query.shape[-1] ** -0.5
         query = query * ctx.scale
         z = torch.empty_like(value)
         patterns = []
@@ -59,16 +66,18 @@ class BlockedAttention(torch.autograd.Function):
             scores[:, :, block] += _future(block, scores)
             pattern = torch.softmax(scores, -1, out=scores)
             z[:, block] = torch.bmm(pattern, value[:, : block.stop])
-            if any(ctx.needs_input_grad):
+            if ctx.needs_input_grad[0]:
                 patterns.append(pattern)
         ctx.save_for_backward(query, key, value, *patterns)
-        return z
+        return z.unflatten(0, (-1, heads)).transpose(1, 2).flatten(2)
 
     @staticmethod
-    def backward(ctx: Any, d_z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of query, key and value."""
+    def backward(ctx: Any, d_z: Tensor) -> tuple[Tensor, None]:
+        """Gradient of qkv."""
         query, key, value, *patterns = ctx.saved_tensors
-        d_query, d_key, d_value = map(torch.zeros_like, (query, key, value))
+        d_z = d_z.unflatten(2, (ctx.heads, -1)).transpose(1, 2).flatten(0, 1)
+        d_qkv = torch.zeros((3, *query.shape), dtype=query.dtype, device=query.device)
+        d_query, d_key, d_value = d_qkv
         for block, pattern in zip(_blocks(query.shape[1]), patterns, strict=True):
             seen, d_block = slice(block.stop), d_z[:, block]
             d_pattern = torch.bmm(d_block, value[:, seen].transpose(1, 2))
@@ -76,7 +85,9 @@ class BlockedAttention(torch.autograd.Function):
             d_query[:, block] = torch.bmm(d_scores, key[:, seen])
             d_key[:, seen] += torch.bmm(d_scores.transpose(1, 2), query[:, block])
             d_value[:, seen] += torch.bmm(pattern.transpose(1, 2), d_block)
-        return d_query.mul_(ctx.scale), d_key, d_value
+        d_query *= ctx.scale
+        d_qkv = d_qkv.unflatten(1, (-1, ctx.heads)).permute(1, 3, 0, 2, 4)
+        return d_qkv.flatten(2), None
 
 
 def _blocks(length: int) -> list[slice]:

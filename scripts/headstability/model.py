@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import causal_attention
+from .attention import causal_attention, split_heads
 
 LAYER_NORM_EPS = 1e-5
 INIT_SCALE = 0.8  # weights start as N(0, (INIT_SCALE / sqrt(d_model))^2)
@@ -42,9 +42,7 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each [batch, head, position, d_head]."""
-        batch, length, _ = x.shape
-        qkv = self.qkv(x).view(batch, length, 3, self.heads, self.d_head)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        query, key, value = split_heads(self.qkv(x), self.heads)
         return query, key, value
 
     def write(self, z: Tensor) -> Tensor:
@@ -53,7 +51,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The sublayer's output, by the device's fastest kernel."""
-        return self.write(causal_attention(*self.project(x)))
+        return self.out(causal_attention(self.qkv(x), self.heads))
 
     def pattern_and_z(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Explicit attention: pattern [batch, head, query, key], z [batch, head, query, d_head]."""

@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from oracles import softmax
 
 from headstability import attention
@@ -13,68 +12,79 @@ from headstability.attention import BlockedAttention, causal_attention
 LENGTHS = [1, 2, 63, 64, 65, 130]
 
 
-def inputs(length, dtype=torch.float64, batch=2, heads=3, width=4):
+HEADS, WIDTH = 3, 4
+
+
+def inputs(length, dtype=torch.float64, batch=2):
     generator = torch.Generator().manual_seed(length)
-    shape = (3, batch, heads, length, width)
-    return [
-        part.to(dtype).requires_grad_()
-        for part in torch.randn(shape, generator=generator, dtype=torch.float64)
-    ]
+    shape = (batch, length, 3 * HEADS * WIDTH)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
+
+
+def explicit(qkv):
+    """The formula in plain tensor operations."""
+    query, key, value = qkv.view(*qkv.shape[:2], 3, HEADS, WIDTH).permute(2, 0, 3, 1, 4)
+    future = torch.ones(2 * qkv.shape[1:2], dtype=torch.bool).triu(1)
+    scores = (query @ key.transpose(-1, -2) / 2).masked_fill(future, float("-inf"))
+    return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_agrees_with_naive_loops(length):
-    query, key, value = inputs(length)
-    z = causal_attention(query, key, value).detach().numpy()
-    q, k, v = (part.detach().numpy() for part in (query, key, value))
-    for row, head in np.ndindex(2, 3):
+    qkv = inputs(length)
+    z = causal_attention(qkv, HEADS).detach().numpy()
+    for row, head in np.ndindex(len(qkv), HEADS):
+        columns = [(part * HEADS + head) * WIDTH + np.arange(WIDTH) for part in range(3)]
+        q, k, v = (qkv[row][:, chosen].detach().numpy() for chosen in columns)
         for i in range(length):
-            scores = np.array([q[row, head, i] @ k[row, head, j] for j in range(i + 1)])
-            expected = softmax(scores / math.sqrt(4)) @ v[row, head, : i + 1]
-            assert np.allclose(z[row, head, i], expected, atol=1e-12)
+            scores = np.array([q[i] @ k[j] for j in range(i + 1)])
+            expected = softmax(scores / math.sqrt(WIDTH)) @ v[: i + 1]
+            assert np.allclose(z[row, i, head * WIDTH : (head + 1) * WIDTH], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_gradients_agree_with_explicit_attention(length):
-    parts = inputs(length)
-    wanted = torch.randn(parts[0].shape, dtype=torch.float64)
-    found = torch.autograd.grad(causal_attention(*parts), parts, wanted)
-    query, key, value = parts
-    future = torch.ones(length, length, dtype=torch.bool).triu(1)
-    scores = (query @ key.transpose(-1, -2) / 2).masked_fill(future, float("-inf"))
-    explicit = torch.autograd.grad(scores.softmax(-1) @ value, parts, wanted)
-    for one, other in zip(found, explicit, strict=True):
-        assert torch.allclose(one, other, atol=1e-12)
+    qkv = inputs(length)
+    wanted = torch.randn(2, length, HEADS * WIDTH, dtype=torch.float64)
+    (found,) = torch.autograd.grad(causal_attention(qkv, HEADS), qkv, wanted)
+    (true,) = torch.autograd.grad(explicit(qkv), qkv, wanted)
+    assert torch.allclose(found, true, atol=1e-12)
 
 
 def test_gradients_against_differences():
-    parts = [part.flatten(0, 1) for part in inputs(5, batch=1, heads=2)]
-    assert torch.autograd.gradcheck(BlockedAttention.apply, parts)
+    assert torch.autograd.gradcheck(lambda qkv: BlockedAttention.apply(qkv, 3), inputs(5, batch=1))
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 2e-6), (torch.bfloat16, 3e-2)])
-def test_rounds_like_the_fused_kernel(dtype, error):
-    parts = inputs(100, dtype)
-    z = causal_attention(*parts)
-    assert z.dtype == dtype
-    fused = F.scaled_dot_product_attention(*parts, is_causal=True)
-    exact = causal_attention(*inputs(100))
-    for found in (z, fused):
-        assert (found.double() - exact).abs().max() < error
+def test_rounds_like_the_fused_kernel(dtype, error, monkeypatch):
+    qkv = inputs(100, dtype)
+    blocked = causal_attention(qkv, HEADS)
+    assert blocked.dtype == dtype
+    monkeypatch.setattr(attention, "LARGEST_PATTERNS", 0)
+    for z in (blocked, causal_attention(qkv, HEADS)):
+        assert (z.double() - explicit(inputs(100))).abs().max() < error
 
 
 def test_large_patterns_take_the_fused_kernel(monkeypatch):
-    parts = inputs(65)
-    blocked = causal_attention(*parts)
-    size = attention.patterns_size(parts[0])
-    assert size == 2 * 3 * 65 * 65 * 8 // 2
+    qkv = inputs(65)
+    blocked = causal_attention(qkv, HEADS)
+    size = attention.patterns_size(qkv, HEADS)
+    assert size == 2 * HEADS * 65 * 65 * 8 // 2
     monkeypatch.setattr(attention, "LARGEST_PATTERNS", size - 1)
     monkeypatch.setattr(BlockedAttention, "apply", None)
-    assert torch.allclose(causal_attention(*parts), blocked, atol=1e-12)
+    assert torch.allclose(causal_attention(qkv, HEADS), blocked, atol=1e-12)
 
 
-def test_no_patterns_are_kept_without_a_gradient():
-    parts = [part.detach() for part in inputs(65)]
-    assert causal_attention(*parts).grad_fn is None
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_input_is_left_as_it_is(batch):
+    qkv = inputs(65, batch=batch)
+    before = qkv.detach().clone()
+    causal_attention(qkv, HEADS).sum().backward()
+    assert torch.equal(qkv, before)
+
+
+def test_no_gradient_no_graph():
+    qkv = inputs(65).detach()
+    assert causal_attention(qkv, HEADS).grad_fn is None
     with torch.inference_mode():
-        assert torch.equal(causal_attention(*parts), causal_attention(*parts))
+        assert torch.equal(causal_attention(qkv, HEADS), causal_attention(qkv, HEADS))
