@@ -13,7 +13,13 @@ AGGREGATES = (HEADS, LAYERS)
 # A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
 MODULES = {
     "headstability/model.py": ("Training",),
+    "headstability/attention.py": ("Training",),
     "headstability/training.py": ("Training",),
+    "headstability/engine.py": ("Training",),
+    "headstability/recipe.py": ("Training",),
+    "headstability/batches.py": ("Training",),
+    "headstability/losses.py": ("Training",),
+    "headstability/precision.py": ("Training",),
     "headstability/checkpoints.py": ("Training",),
     "headstability/tokenization.py": ("Making the tokenizer",),
     "headstability/tokens.py": ("Making the prompt set", "Training"),
