@@ -38,6 +38,9 @@ class Engine:
         # A replayed graph writes its gradients to the same memory every time. So that none is
         # overwritten before it is used, `.grad` keeps memory of its own, to which they are added.
         self.keeps_gradients = recipe.compile == "cudagraphs"
+        if self.keeps_gradients:
+            for parameter in self.parameters:
+                parameter.grad = torch.zeros_like(parameter)
 
     def step(self, tokens: Tensor, rate: float, want_norm: bool) -> tuple[Tensor, Tensor | None]:
         """One step: forward and backward passes over microbatches, clipping, update.
@@ -69,7 +72,7 @@ class Engine:
         """Add the gradients of a batch's mean loss to `.grad`; returns the loss."""
         total = torch.zeros((), device=self.device)
         for part in tokens.split(self.recipe.microbatch or len(tokens)):
-            if self.recipe.compile == "cudagraphs":
+            if self.keeps_gradients:
                 torch.compiler.cudagraph_mark_step_begin()
             # Every row has as many targets, so the mean over the batch is that of the rows.
             loss = self._loss(part) * (len(part) / len(tokens))
@@ -95,6 +98,7 @@ def _be_deterministic() -> None:
     """Ask CUDA for kernels that give the same bits every time, where there are such."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # which only costs time
 
 
 def _require_compiler(device: torch.device) -> None:

@@ -115,6 +115,17 @@ def test_modes_share_first_weights_and_refits_differ_in_every_mode(tmp_path):
         )
 
 
+def test_gradients_of_recorded_graphs_have_memory_of_their_own(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    rows = batch()
+    one, plain = prepared(compile="cudagraphs", microbatch=3), prepared()
+    places = [parameter.grad.data_ptr() for parameter in one.parameters]
+    for _ in range(3):
+        losses = [each.step(rows, 1e-2, want_norm=False)[0].item() for each in (one, plain)]
+        assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+        assert [parameter.grad.data_ptr() for parameter in one.parameters] == places
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("mode", ["default", "cudagraphs"])
 def test_compiled_training_agrees_and_resumes_to_the_bit(tmp_path, mode):
