@@ -117,6 +117,7 @@ def test_modes_share_first_weights_and_refits_differ_in_every_mode(tmp_path):
 
 def test_gradients_of_recorded_graphs_have_memory_of_their_own(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: None)
     rows = batch()
     one, plain = prepared(compile="cudagraphs", microbatch=3), prepared()
     places = [parameter.grad.data_ptr() for parameter in one.parameters]
