@@ -112,11 +112,16 @@ class Arrangement:
 
 
 def measured(arrangements, repeat):
-    """Run all arrangements in turn, `repeat` times; those that could be started."""
+    """Run all arrangements in turn, `repeat` times; those that could be started.
+
+    Prints to stderr what each repetition found, so that a long run can be watched.
+    """
     started = [one for one in arrangements if one.start()]
-    for _ in range(repeat):
+    for number in range(1, repeat + 1):
         for one in started:
             one.measure()
+            shown = f"{one.label}, {one.processes} x {one.threads}"
+            print(f"{number}/{repeat} {shown}: {one.rates[-1]:.2f} steps/s", file=sys.stderr)
     for one in started:
         one.stop()
     return started
