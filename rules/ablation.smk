@@ -18,6 +18,7 @@ rule ablation:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu_slots=1,
     params:
         spec=spec("ablation"),
     message:

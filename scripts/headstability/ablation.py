@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .activations import batches_by_length, pad_batch
-from .losses import summed_nll
+from .nll import summed_nll
 from .model import Transformer
 
 PROMPTS_PER_BATCH = 16

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import causal_attention, split_heads
+
 LAYER_NORM_EPS = 1e-5
 INIT_SCALE = 0.8  # weights start as N(0, (INIT_SCALE / sqrt(d_model))^2)
 
@@ -59,9 +61,7 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each [batch, head, position, d_head]."""
-        batch, length, _ = x.shape
-        qkv = self.qkv(x).view(batch, length, 3, self.heads, self.d_head)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        query, key, value = split_heads(self.qkv(x), self.heads)
         return query, key, value
 
     def write(self, z: Tensor) -> Tensor:
@@ -69,9 +69,8 @@ class Attention(nn.Module):
         return self.out(z.transpose(1, 2).flatten(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sublayer's output, by the fused kernel."""
-        query, key, value = self.project(x)
-        return self.write(F.scaled_dot_product_attention(query, key, value, is_causal=True))
+        """The sublayer's output, by the device's fastest kernel."""
+        return self.out(causal_attention(self.qkv(x), self.heads))
 
     def pattern_and_z(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Explicit attention: pattern [batch, head, query, key], z [batch, head, query, d_head]."""
@@ -154,9 +153,9 @@ class Transformer(nn.Module):
         """Logits [batch, position, vocabulary] from token ids [batch, position]."""
         return self.logits(self.stream(tokens))
 
-    def predict(self, tokens: Tensor) -> Tensor:
-        """Logits for the tokens after each position but the last: [batch, position - 1, ...]."""
-        return self.logits(self.stream(tokens)[:, :-1])
+    def before_unembedding(self, tokens: Tensor) -> Tensor:
+        """The normalised stream that predicts: [batch, position - 1, d_model], without the last."""
+        return self.norm_final(self.stream(tokens)[:, :-1])
 
     def trace(self, tokens: Tensor) -> Iterator[LayerTrace]:
         """Run the model layer by layer with explicit attention.

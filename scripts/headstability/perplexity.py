@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .losses import summed_nll
+from .nll import summed_nll
 from .model import Transformer
 
 # Positions run at once: bounds the logits, which are the largest array.

@@ -83,8 +83,14 @@ class Training(Section):
     clip: float | None = Field(
         None, gt=0, description="largest allowed norm of the gradient; null: no clipping"
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="float32, or bfloat16 autocast with float32 weights"
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32", description="of matrix products in training; weights stay float32"
+    )
+    compile: Literal["default", "cudagraphs"] | None = Field(
+        None, description="torch.compile, and CUDA graphs; null: no compilation"
+    )
+    microbatch: PositiveInt | None = Field(
+        None, description="rows per forward and backward pass; null: the whole batch"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: a CUDA GPU where one is present, else the CPU"

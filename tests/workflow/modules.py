@@ -33,7 +33,13 @@ ATLAS, BY_LENGTH = "Table of matched patterns", "Stability by prompt length"
 # A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
 MODULES = {
     "headstability/model.py": ("Training",),
+    "headstability/attention.py": ("Training",),
     "headstability/training.py": ("Training",),
+    "headstability/engine.py": ("Training",),
+    "headstability/recipe.py": ("Training",),
+    "headstability/batches.py": ("Training",),
+    "headstability/losses.py": ("Training",),
+    "headstability/precision.py": ("Training",),
     "headstability/checkpoints.py": ("Training",),
     "headstability/tokenization.py": ("Making the tokenizer", "Perplexity"),
     "headstability/tokens.py": ("Making the prompt set", "Training"),
@@ -75,7 +81,7 @@ MODULES = {
     "headstability/plots/streams.py": STREAM_FIGURES,
     "headstability/plots/meta_sne.py": ("Figure: map",),
     "headstability/triangles.py": ("Caching", "Ablating"),
-    "headstability/losses.py": ("Ablating", "Perplexity"),
+    "headstability/nll.py": ("Ablating", "Perplexity"),
     "headstability/perplexity.py": ("Perplexity",),
     "headstability/texts.py": ("Perplexity",),
     "headstability/prompt_length.py": (BY_LENGTH,),
