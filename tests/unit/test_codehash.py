@@ -207,6 +207,7 @@ EDITS = {
     "prompts": {"prompts"},
     "corpus": {"corpus", "tokenizer", "tokens", "evaluate"},
     "losses": {"ablation", "evaluate"},
+    "precision": {"ablation", "evaluate"},
     "perplexity": {"evaluate"},
     "texts": {"evaluate"},
     "prompt_length": {"prefixes"},

@@ -40,6 +40,7 @@ MODULES = {
     "headstability/plots/ablation.py": ("Figure: stability and ablation",),
     "headstability/triangles.py": ("Caching", "Ablating"),
     "headstability/losses.py": ("Ablating", "Perplexity"),
+    "headstability/precision.py": ("Ablating", "Perplexity"),
     "headstability/perplexity.py": ("Perplexity",),
     "headstability/texts.py": ("Perplexity",),
     "headstability/prompt_length.py": (BY_LENGTH,),
