@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .nll import summed_nll
 from .model import Transformer
+from .nll import summed_nll
+from .precision import products
 
 # Positions run at once: bounds the logits, which are the largest array.
 POSITIONS_PER_BATCH = 2048
@@ -45,7 +46,7 @@ def text_nll(model: Transformer, ids: np.ndarray, bos: int) -> tuple[int, float]
     whole = len(cut) - (len(cut[-1]) < len(cut[0]))
     batches = [cut[start : min(start + size, whole)] for start in range(0, whole, size)]
     count, total = 0, 0.0
-    with torch.inference_mode():
+    with torch.inference_mode(), products("float32", device):
         for batch in [*batches, cut[whole:]]:
             if len(batch) == 0:
                 continue

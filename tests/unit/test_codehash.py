@@ -243,7 +243,7 @@ EDITS = {
     "batches": TRAINING,
     "engine": TRAINING,
     "recipe": TRAINING,
-    "precision": MODELS,
+    "precision": {"train", "ablation", "evaluate"},
     "perplexity": {"evaluate"},
     "texts": {"evaluate"},
     "prompt_length": {"prefixes"},
