@@ -39,7 +39,9 @@ def main():
     parser.add_argument(
         "--prompts", type=int, default=20, help="prompts TransformerLens is timed on"
     )
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
     model = Transformer(Shape(LAYERS, HEADS, WIDTH, True, CONTEXT, VOCABULARY))
     model.initialise(0)
     model.eval().requires_grad_(False)
@@ -61,7 +63,8 @@ def main():
     found = {name: times for name, (_, times) in fastest(chosen.repeat, sides).items()}
     if "published" in found:
         found["published"] = found["published"] * PROMPTS / chosen.prompts
-    print(f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}.\n")
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}"
+    print(f"{machine}, threads: {chosen.threads}.\n")
     print("| caching one refit, 100 prompts of 51 tokens | clock | processors | ratio | ratio |")
     print("|---|---|---|---|---|")
     labels = {
