@@ -1,4 +1,4 @@
-"""An anchor's heads beside their best matches (docs/methods.md, "Head atlas")."""
+"""An anchor's heads beside their best matches (docs/experiments.md, "Head atlas")."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

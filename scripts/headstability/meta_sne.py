@@ -1,4 +1,4 @@
-"""One map of the heads of many models (docs/methods.md, "Meta-SNE"). Arrays only.
+"""One map of the heads of many models (docs/experiments.md, "Meta-SNE"). Arrays only.
 
 A head is described by how far apart it puts the prompts, which does not depend on the width, the
 rotation or the number of its model's heads; t-SNE puts heads with alike descriptions together.

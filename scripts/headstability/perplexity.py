@@ -1,4 +1,4 @@
-"""Perplexity of a whole text (docs/methods.md, "Perplexity"). Models and token ids only."""
+"""Perplexity of a whole text (docs/experiments.md, "Perplexity"). Models and token ids only."""
 
 from collections.abc import Mapping
 

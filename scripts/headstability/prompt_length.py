@@ -1,4 +1,4 @@
-"""Stability on the first tokens of prompts (docs/methods.md, "Prompt length").
+"""Stability on the first tokens of prompts (docs/experiments.md, "Prompt length").
 
 Attention is causal: the pattern of a prompt's first tokens is the top left block of the whole
 prompt's, so shorter prompts need no forward pass.

@@ -187,7 +187,7 @@ def pairwise_stability(match: np.ndarray) -> np.ndarray:
 
 
 def layer_proportions(candidate: np.ndarray, layers: int, heads: int) -> np.ndarray:
-    """The share of best matches that fall in each layer (docs/methods.md, "Across layers").
+    """The share of best matches that fall in each layer (docs/experiments.md, "Across layers").
 
     Args:
         candidate: best matches of one layer's heads among those of all layers, counted through
@@ -204,7 +204,7 @@ def layer_proportions(candidate: np.ndarray, layers: int, heads: int) -> np.ndar
 
 
 def commonness(similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much a head resembles its own layer (docs/methods.md, "Commonness").
+    """How much a head resembles its own layer (docs/experiments.md, "Commonness").
 
     Args:
         similarity: s within one refit and layer, [..., head, head].

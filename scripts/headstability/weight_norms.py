@@ -1,4 +1,4 @@
-"""Sizes of a layer's weight matrices (docs/methods.md, "Weight norms")."""
+"""Sizes of a layer's weight matrices (docs/experiments.md, "Weight norms")."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
