@@ -1,7 +1,8 @@
 """Centred kernel alignment of residual streams (docs/experiments.md, "Residual stream").
 
-Arrays only. All pairs of refits at once: each refit's N x N kernel matrix is centred once, and walked a slab of
-rows at a time for all refits together, so that one product of the stacked slabs serves every pair.
+Arrays only. All pairs of refits at once: each refit's N x N kernel matrix is centred once, and
+walked a slab of rows at a time for all refits together, so that one product of the stacked slabs
+serves every pair.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
