@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_limits
 KERNELS = ("rbf", "linear")
 ESTIMATORS = ("biased", "debiased")
 
-# Entries of one kernel's slab, all refits together: 128 MiB of float32 whatever their number.
-SLAB_ENTRIES = 2**25
+# Entries of one kernel's slab, all refits together: 96 MiB of float32 whatever their number.
+SLAB_ENTRIES = 3 * 2**23
 MOST_ROWS = 256
 # A vector is massive if its squared norm is so many times the median one.
 MASSIVE = 16
