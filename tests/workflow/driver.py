@@ -41,7 +41,7 @@ def environment():
     return clean | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def snakemake(folder, *args, ok=True, timeout=600):
+def snakemake(folder, *args, ok=True, timeout=1200):
     """Run Snakemake; returns its whole output. `ok`: whether it should succeed."""
     done = subprocess.run(
         command(*args),
