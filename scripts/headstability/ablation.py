@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from .activations import batches_by_length, pad_batch
-from .nll import summed_nll
 from .model import Transformer
+from .nll import summed_nll
 
 PROMPTS_PER_BATCH = 16
 VARIANTS_PER_BATCH = 4

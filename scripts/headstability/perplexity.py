@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .nll import summed_nll
 from .model import Transformer
+from .nll import summed_nll
 
 # Positions run at once: bounds the logits, which are the largest array.
 POSITIONS_PER_BATCH = 2048

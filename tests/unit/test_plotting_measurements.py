@@ -127,7 +127,7 @@ def test_perplexity_of_every_refit(perplexities):
         [(a, t) for t in ("held_out", "wiki") for a in ("deep", "flat")],
         strict=True,
     ):
-        part = perplexities.query("architecture == @name and text == @text")
+        part = perplexities.query(f"architecture == '{name}' and text == '{text}'")
         assert panel.get_xlabel() == "weight decay"
         drawn = [line for line in panel.get_lines() if line.get_marker() == "o"]
         assert len(drawn) == 6
