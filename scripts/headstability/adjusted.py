@@ -1,7 +1,7 @@
 """Head stability without its known biases (docs/statistics.md, "Adjusted measures"). Arrays only.
 
-A slab is (rows [row, entry], entries [prompt]): packed triangles of a few whole prompts, one row
-for each head of each refit, as `similarity.mean_cosine` takes them. Similarities of groups of
+A slab is (rows [..., row, entry], entries [prompt]): packed triangles of a few whole prompts, one
+row for each head of each refit, as `similarity.similarities` takes them. Similarities of groups of
 prompts are kept apart, because deleting a group is then a matter of its count: the same arrays
 [group, refit, head, refit, head] give the stability, its split over odd and even prompts, the
 one-to-one match and the jackknife over prompts.
@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .similarity import GEMM_COLUMNS, best_match, gram, unit_prompts
+from .similarity import GEMM_COLUMNS, add_groups, best_match, pooled, unit_prompts
 
 Slab = tuple[np.ndarray, np.ndarray]
 
-# An even number: a group then holds odd prompts only, or even prompts only.
-GROUPS = 20
 SHIFTS = 5
 # (S - N)/(1 - N) is left empty where the null leaves no more room than this.
 LEAST_ROOM = 0.05
@@ -25,17 +23,6 @@ LEAST_ROOM = 0.05
 LEAST_MASS = 1e-3
 # A pattern nearer to the mean than this share of its length is the mean, up to float32 rounding.
 LEAST_DEVIATION = 1e-6
-
-
-def prompt_groups(prompts: int) -> np.ndarray:
-    """The group of each prompt, counted from 0: 20 groups, one prompt each if there are fewer.
-
-    Prompts 1, 21, 41, ... are group 0, so even group numbers hold the odd prompts.
-
-    Returns:
-        [prompt].
-    """
-    return np.arange(prompts) % min(GROUPS, prompts)
 
 
 def grouped_mean_cosine(slabs: Iterable[Slab], groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +33,7 @@ def grouped_mean_cosine(slabs: Iterable[Slab], groups: np.ndarray) -> tuple[np.n
         groups: group of each prompt from 0, none left out, [prompt].
 
     Returns:
-        s, [group, row, row], float64; prompts in each group, [group].
+        s, [..., group, row, row], float64; prompts in each group, [group].
 
     Raises:
         ValueError: a group has no prompt, or there are more or fewer prompts than `groups` says.
@@ -55,15 +42,19 @@ def grouped_mean_cosine(slabs: Iterable[Slab], groups: np.ndarray) -> tuple[np.n
     total, done = None, 0
     for rows, entries in slabs:
         if total is None:
-            total = np.zeros((len(counts), len(rows), len(rows)))
-        unit = unit_prompts(rows, entries)
-        ends = np.cumsum(entries)
-        for index, (end, size) in enumerate(zip(ends, entries, strict=True)):
-            total[groups[done + index]] += gram(unit[:, end - size : end])
+            total = _sums(rows, counts)
+        if done + len(entries) <= len(groups):
+            given = groups[done : done + len(entries)]
+            add_groups(total, unit_prompts(rows, entries), entries, given)
         done += len(entries)
     if total is None or done != len(groups):
         raise ValueError(f"{done} prompts were given, {len(groups)} are in groups")
     return total / counts[:, None, None], counts
+
+
+def _sums(rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Zeros for sums of groups, [..., group, row, row]."""
+    return np.zeros((*rows.shape[:-2], len(counts), rows.shape[-2], rows.shape[-2]))
 
 
 def _counts(groups: np.ndarray) -> np.ndarray:
@@ -71,21 +62,6 @@ def _counts(groups: np.ndarray) -> np.ndarray:
     if not len(counts) or counts.min() == 0:
         raise ValueError("every group needs a prompt")
     return counts
-
-
-def pooled(cosines: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Similarity over all prompts: the mean of the groups', weighted by their prompts.
-
-    Args:
-        cosines: [group, ...].
-        counts: prompts of each group; 0 leaves a group out, [group].
-
-    Raises:
-        ValueError: no prompt is left.
-    """
-    if counts.sum() == 0:
-        raise ValueError("no prompts are left: more prompts are needed")
-    return np.tensordot(counts / counts.sum(), cosines, axes=1)
 
 
 def matched_best(cosines: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -199,15 +175,15 @@ def shuffled_mean_cosine(
     a triangle its first entries.
 
     Args:
-        read: read(first, last) gives the rows of prompts first to last - 1, [row, entry].
+        read: read(first, last) gives the rows of prompts first to last - 1, [..., row, entry].
         entries: entries of each prompt, [prompt].
         shift: prompts to shift the second row by; not a multiple of their number.
         groups: group of each prompt from 0, none left out, [prompt].
         at_once: prompts held at once, on either side.
 
     Returns:
-        s, [group of the first row's prompt, row, shifted row], float64, not symmetric; prompts
-        in each group, [group].
+        s, [..., group of the first row's prompt, row, shifted row], float64, not symmetric;
+        prompts in each group, [group].
 
     Raises:
         ValueError: a group has no prompt, or the shift leaves prompts in place.
@@ -222,15 +198,15 @@ def shuffled_mean_cosine(
         theirs = (ours + shift) % prompts
         rows = read(first, int(ours[-1]) + 1)
         pieces = np.split(theirs, np.flatnonzero(np.diff(theirs) < 0) + 1)
-        others = np.concatenate([read(int(part[0]), int(part[-1]) + 1) for part in pieces], axis=1)
+        others = np.concatenate([read(int(part[0]), int(part[-1]) + 1) for part in pieces], axis=-1)
         if total is None:
-            total = np.zeros((len(counts), len(rows), len(rows)))
+            total = _sums(rows, counts)
         start, other_start = 0, 0
         for one, other in zip(ours, theirs, strict=True):
             shared = np.array([min(entries[one], entries[other])])
-            left = unit_prompts(rows[:, start : start + shared[0]], shared)
-            right = unit_prompts(others[:, other_start : other_start + shared[0]], shared)
-            total[groups[one]] += cross(left, right)
+            left = unit_prompts(rows[..., start : start + shared[0]], shared)
+            right = unit_prompts(others[..., other_start : other_start + shared[0]], shared)
+            total[..., groups[one], :, :] += cross(left, right)
             start += entries[one]
             other_start += entries[other]
     return total / counts[:, None, None], counts
@@ -240,16 +216,16 @@ def cross(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Dot products of two sets of rows, with the precision of `similarity.gram`.
 
     Args:
-        left: [row, column], float32.
-        right: [other row, column], float32.
+        left: [..., row, column], float32.
+        right: [..., other row, column], float32.
 
     Returns:
-        [row, other row], float64.
+        [..., row, other row], float64.
     """
-    total = np.zeros((len(left), len(right)))
-    for start in range(0, left.shape[1], GEMM_COLUMNS):
+    total = np.zeros((*left.shape[:-1], right.shape[-2]))
+    for start in range(0, left.shape[-1], GEMM_COLUMNS):
         columns = slice(start, start + GEMM_COLUMNS)
-        total += left[:, columns] @ right[:, columns].T
+        total += left[..., columns] @ right[..., columns].swapaxes(-1, -2)
     return total
 
 
@@ -266,20 +242,20 @@ def normalised_excess(stability: np.ndarray, null: np.ndarray) -> np.ndarray:
 
 
 def centred(slabs: Iterable[Slab]) -> Iterator[Slab]:
-    """Take from every row the mean over all rows, entry by entry.
+    """Take from every row the mean over all rows of its layer, entry by entry.
 
     Where a prompt's part differs from the mean by less than 1e-6 of its length it becomes zero
     (its cosines are then 0): what is left is rounding and has no direction.
     """
     for rows, entries in slabs:
-        difference = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+        difference = rows - rows.mean(axis=-2, keepdims=True, dtype=np.float64).astype(np.float32)
         starts = np.append(0, np.cumsum(entries)[:-1])
         whole, rest = (
-            np.add.reduceat(np.square(part, dtype=np.float64), starts, axis=1)
+            np.add.reduceat(np.square(part, dtype=np.float64), starts, axis=-1)
             for part in (rows, difference)
         )
         keep = rest > LEAST_DEVIATION**2 * whole
-        yield difference * np.repeat(keep, entries, axis=1), entries
+        yield difference * np.repeat(keep, entries, axis=-1), entries
 
 
 def centred_chance(refits: int, heads: int) -> float:
@@ -307,12 +283,12 @@ def sink_free(slabs: Iterable[Slab]) -> Iterator[Slab]:
                 raise ValueError("without BOS, a prompt of one position has no pattern")
             kept.append(np.tril_indices(length)[1] > 0)
             queries.append(np.arange(1, length))
-        attended = rows[:, np.concatenate(kept)]
+        attended = rows[..., np.concatenate(kept)]
         sizes = np.concatenate(queries)
         starts = np.append(0, np.cumsum(sizes)[:-1])
-        mass = np.add.reduceat(attended.astype(np.float64), starts, axis=1)
+        mass = np.add.reduceat(attended.astype(np.float64), starts, axis=-1)
         scale = np.divide(1.0, mass, out=np.zeros_like(mass), where=mass >= LEAST_MASS)
-        scaled = attended * np.repeat(scale, sizes, axis=1)
+        scaled = attended * np.repeat(scale, sizes, axis=-1)
         yield scaled.astype(np.float32), np.array([query.sum() for query in queries])
 
 
@@ -320,7 +296,7 @@ def bos_mass(slabs: Iterable[Slab]) -> np.ndarray:
     """Attention to BOS, averaged over queries 2..T of a prompt, then over prompts.
 
     Returns:
-        [row], between 0 and 1.
+        [..., row], between 0 and 1.
 
     Raises:
         ValueError: there are no prompts, or one is BOS alone.
@@ -333,7 +309,7 @@ def bos_mass(slabs: Iterable[Slab]) -> np.ndarray:
                 raise ValueError("a prompt of one position has no attention to BOS to average")
             queries = np.arange(1, length)
             first = start + queries * (queries + 1) // 2
-            total = total + rows[:, first].mean(axis=1, dtype=np.float64)
+            total = total + rows[..., first].mean(axis=-1, dtype=np.float64)
         prompts += len(entries)
     if not prompts:
         raise ValueError("no prompts")

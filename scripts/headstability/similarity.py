@@ -133,11 +133,16 @@ def pooled(cosines: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
     Args:
         cosines: [group, ...].
-        counts: prompts in each group, [group].
+        counts: prompts in each group; 0 leaves a group out, [group].
 
     Returns:
         [...], float64.
+
+    Raises:
+        ValueError: no prompt is left.
     """
+    if counts.sum() == 0:
+        raise ValueError("no prompts are left: more prompts are needed")
     return np.tensordot(counts / counts.sum(), cosines, axes=1)
 
 

@@ -3,10 +3,10 @@ import oracles_adjusted as oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_similarity import in_groups, random_patterns, split
+from test_similarity import in_slabs, random_patterns, split
 
 from headstability import adjusted, head_cka
-from headstability.similarity import head_stability, mean_cosine, pairwise_stability
+from headstability.similarity import head_stability, pairwise_stability, pooled, prompt_groups
 
 REFITS, HEADS, LENGTHS = 3, 4, [5, 3, 9, 12, 2, 7, 6]
 
@@ -43,9 +43,16 @@ def five_axes(cosines, refits=REFITS, heads=HEADS):
 
 
 def cosines_of(rows, entries, refits=REFITS, heads=HEADS, size=3):
-    groups = adjusted.prompt_groups(len(entries))
-    found, counts = adjusted.grouped_mean_cosine(in_groups(rows, entries, size), groups)
+    groups = prompt_groups(len(entries))
+    found, counts = adjusted.grouped_mean_cosine(in_slabs(rows, entries, size), groups)
     return five_axes(found, refits, heads), counts
+
+
+def mean_cosine(slabs):
+    """Over all prompts, [row, row]."""
+    slabs = list(slabs)
+    prompts = sum(len(entries) for _, entries in slabs)
+    return adjusted.grouped_mean_cosine(slabs, np.zeros(prompts, dtype=int))[0][0]
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +69,8 @@ def reader(rows, entries):
 
 
 def test_groups_of_prompts_split_odd_from_even():
-    assert adjusted.prompt_groups(7).tolist() == list(range(7))
-    groups = adjusted.prompt_groups(50)
+    assert prompt_groups(7).tolist() == list(range(7))
+    groups = prompt_groups(50)
     assert np.bincount(groups).tolist() == [3] * 10 + [2] * 10
     assert all(group % 2 == prompt % 2 for prompt, group in enumerate(groups))
 
@@ -72,14 +79,14 @@ def test_groups_of_prompts_split_odd_from_even():
 def test_groups_agree_with_loops_and_add_up(patterns, size):
     rows, entries = patterns
     groups = np.array([0, 1, 0, 2, 1, 1, 2])
-    found, counts = adjusted.grouped_mean_cosine(in_groups(rows, entries, size), groups)
+    found, counts = adjusted.grouped_mean_cosine(in_slabs(rows, entries, size), groups)
     triangles = by_head(rows, entries)
     assert counts.tolist() == [2, 3, 2]
     for group in range(3):
         expected = oracles.similarities(triangles, np.flatnonzero(groups == group))
         assert np.abs(found[group].reshape(expected.shape) - expected).max() < 1e-6
-    everything = mean_cosine(in_groups(rows, entries, 3))
-    assert np.allclose(adjusted.pooled(found, counts), everything, atol=1e-12)
+    everything = mean_cosine(in_slabs(rows, entries, 3))
+    assert np.allclose(pooled(found, counts), everything, atol=1e-12)
 
 
 def test_wrong_groups_are_refused(patterns):
@@ -91,7 +98,7 @@ def test_wrong_groups_are_refused(patterns):
     with pytest.raises(ValueError, match="0 prompts"):
         adjusted.grouped_mean_cosine([], np.arange(2))
     with pytest.raises(ValueError, match="more prompts are needed"):
-        adjusted.pooled(np.ones((2, 3)), np.zeros(2))
+        pooled(np.ones((2, 3)), np.zeros(2))
 
 
 # --- max optimism -------------------------------------------------------------------------
@@ -212,7 +219,7 @@ def stability_and_null(rows, entries, refits, heads):
     nulls = []
     for shift in adjusted.null_shifts(len(entries)):
         shuffled, counts = adjusted.shuffled_mean_cosine(
-            reader(rows, entries), entries, int(shift), adjusted.prompt_groups(len(entries))
+            reader(rows, entries), entries, int(shift), prompt_groups(len(entries))
         )
         match = adjusted.matched_best(five_axes(shuffled, refits, heads), counts)
         nulls.append(head_stability(match).mean())
@@ -256,8 +263,8 @@ def test_normalised_excess_only_with_room():
 
 def test_centred_agrees_with_loops(patterns):
     rows, entries = patterns
-    slabs = adjusted.centred(in_groups(rows, entries, 2))
-    found, _ = adjusted.grouped_mean_cosine(slabs, adjusted.prompt_groups(len(entries)))
+    slabs = adjusted.centred(in_slabs(rows, entries, 2))
+    found, _ = adjusted.grouped_mean_cosine(slabs, prompt_groups(len(entries)))
     centred = oracles.centred(by_head(rows, entries))
     expected = oracles.similarities(centred, range(len(entries)))
     assert np.abs(found.mean(axis=0).reshape(expected.shape) - expected).max() < 2e-6
@@ -291,7 +298,7 @@ def test_sink_free_agrees_with_loops(patterns):
     full[4, :5] = [0.9995, 0.0005, 0, 0, 0]  # skipped: too little outside BOS
     full[5, :6] = [0.998, 0, 0.002, 0, 0, 0]  # kept
     rows[4, start : start + entries[2]] = oracles.packed(full)
-    slabs = list(adjusted.sink_free(in_groups(rows, entries, 3)))
+    slabs = list(adjusted.sink_free(in_slabs(rows, entries, 3)))
     assert sum(len(sizes) for _, sizes in slabs) == len(entries)
     free = np.concatenate([part for part, _ in slabs], axis=1)
     sizes = np.concatenate([sizes for _, sizes in slabs])
@@ -326,7 +333,7 @@ def test_a_sink_hides_in_the_raw_measure_only():
 def test_bos_mass_agrees_with_loops(patterns):
     rows, entries = patterns
     expected = [oracles.bos_mass(h) for refit in by_head(rows, entries) for h in refit]
-    assert np.allclose(adjusted.bos_mass(in_groups(rows, entries, 2)), expected, atol=1e-6)
+    assert np.allclose(adjusted.bos_mass(in_slabs(rows, entries, 2)), expected, atol=1e-6)
 
 
 def test_bos_alone_is_refused():

@@ -3,7 +3,7 @@ import oracles_adjusted as oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_similarity import in_groups, random_patterns, split
+from test_similarity import in_slabs, random_patterns, split
 
 from headstability import adjusted, roles
 
@@ -25,12 +25,12 @@ def test_scores_agree_with_loops(size):
     lengths = [12, 2, 30, 9, 17]
     prompts = random_prompts(rng, lengths)
     rows, entries = random_patterns(rng, 4, lengths)
-    found = roles.role_scores(in_groups(rows, entries, size), prompts)
+    found = roles.role_scores(in_slabs(rows, entries, size), prompts)
     for row, triangles in enumerate(split(rows.astype(np.float64), entries)):
         expected = oracles.role_scores([oracles.square(t) for t in triangles], prompts)
         for column, name in enumerate(roles.ROLES):
             assert found[row, column] == pytest.approx(expected[name], abs=1e-6), name
-    mass = adjusted.bos_mass(in_groups(rows, entries, size))
+    mass = adjusted.bos_mass(in_slabs(rows, entries, size))
     assert np.allclose(found[:, roles.ROLES.index("bos_sink")], mass)
 
 
