@@ -131,6 +131,7 @@ def write_tiny(folder, **changes):
         "weight_decays": [0.1],
         "corpus": write_text(folder),
         "training": {"steps": 1000, "evaluate_every": 500, "checkpoint_steps": [0, 200]},
+        "figures": {"include": ["layer_stability", "stability_ablation", "head_map", "pairwise"]},
     }
     assert write_study(folder, "tiny", **(plan | changes)) == TINY
 
