@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 import yaml
 from driver import SMOKE, jobs
-from modules import AGGREGATES, EVERYTHING, FIGURES, MODULES, NOTHING
+from modules import AGGREGATES, ATLAS, EVERYTHING, FIGURES, MODULES, NOTHING
 from plan import HEADS, Plan, edited, expect, removed, rewritten
 
 STUDY = "studies/smoke.yaml"
@@ -176,7 +176,7 @@ CONFIG = {
         ("Training .*, seed3",),
         {"refits": ("seed2", "seed3")},
     ),
-    "seeds reordered": ("refits: 2", "refits: [2, 1]", ("Table of the anchor",)),
+    "seeds reordered": ("refits: 2", "refits: [2, 1]", ("Table of the anchor", ATLAS)),
     "seeds crossed": (
         "refits: 2",
         "refits: {init_seeds: [1, 2], data_seeds: [7]}",
