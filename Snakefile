@@ -23,6 +23,7 @@ include: "rules/streams.smk"
 include: "rules/perplexity.smk"
 include: "rules/prompt_length.smk"
 include: "rules/head_atlas.smk"
+include: "rules/questions.smk"
 include: "rules/targets.smk"
 include: "rules/checks.smk"
 

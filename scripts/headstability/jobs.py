@@ -9,6 +9,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from .catalogue import FIGURES
 from .codehash import code_hashes
 from .kinds import DRAWN_BY, KINDS
 from .paths import fill
@@ -81,6 +82,8 @@ class Parameters:
         upstream = () if rule == "verify" else KINDS[rule].upstream
         for other in upstream:
             given = {**self.study.measured, **wildcards}
+            if KINDS[rule].steps:
+                given["step"] = KINDS[rule].steps(self.study)
             if rule == "ablation" and other == "prompts":
                 if given["text"] == "held_out":
                     yield "tokens", {}
@@ -119,9 +122,20 @@ def canonical(parameter: dict[str, Any]) -> str:
     return json.dumps(parameter, sort_keys=True)
 
 
-def wanted_rules(study: Study) -> set[str]:
-    """Rules behind the figures a study includes, and behind the table of all heads."""
-    waiting, found = [*(DRAWN_BY[figure] for figure in study.figures), "heads_table"], set()
+def wanted_rules(*figures: str) -> set[str]:
+    """Rules behind figures, and behind the table of all heads."""
+    return _with_upstream(*(DRAWN_BY[figure] for figure in figures), "heads_table")
+
+
+def undrawn_rules(study: Study) -> set[str]:
+    """Rules behind nothing but figures that the study cannot draw."""
+    possible = [figure for figure in FIGURES if study.lacks(figure) is None]
+    return wanted_rules(*FIGURES) - wanted_rules(*possible)
+
+
+def _with_upstream(*rules: str) -> set[str]:
+    """Rules and all they rest on."""
+    waiting, found = list(rules), set()
     while waiting:
         rule = waiting.pop()
         if rule not in found:
@@ -139,13 +153,16 @@ def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str
             for: other figures, steps, prompt sets and ablation texts of the config.
     """
     steps = [str(step) for step in study.checkpoint_steps]
+    wanted, undrawn = wanted_rules(*study.figures), undrawn_rules(study)
     prompts, texts = list(study.config.prompts), [*study.config.prompts, "held_out"]
     every = {"step": steps, "prompts": prompts, "text": texts}
     used = sorted({study.measured["prompts"], study.measured["text"]} - {"held_out"})
     special: dict[str, dict] = {"prompts": {"prompts": used}, "train": {"step": steps}}
-    wanted = wanted_rules(study)
+    for rule in wanted:
+        for below in _with_upstream(*KINDS[rule].upstream) if KINDS[rule].steps else ():
+            special.setdefault(below, {}).setdefault("step", KINDS[rule].steps(study))
     for rule, kind in KINDS.items():
-        if not on_request and rule not in wanted:
+        if rule in undrawn if on_request else rule not in wanted:
             continue
         values = study.values() | study.measured
         values |= every if on_request else special.get(rule, {})

@@ -22,12 +22,14 @@ class JobKind:
         outputs: patterns of the files it makes.
         upstream: rules whose outputs it reads.
         measures: whether its outputs are small and what everything else rests on.
+        steps: of the checkpoints it rests on; absent: the step of its wildcards, or the last one.
     """
 
     spec: Callable[..., dict[str, Any]]
     outputs: Callable[[Study], list[str]]
     upstream: tuple[str, ...] = ()
     measures: bool = False
+    steps: Callable[[Study], list[str]] | None = None
 
 
 def _nothing(study: Study) -> dict[str, Any]:
@@ -138,6 +140,27 @@ KINDS: dict[str, JobKind] = {
         specs.head_atlas, _table(FIGURES["head_atlas"]), ("stability", "cache", "prompts")
     ),
     "draw_head_atlas": JobKind(specs.look, _figure("head_atlas"), ("head_atlas_table",)),
+    "origin_table": JobKind(specs.seeded_grid, _table("origin"), ("stability",)),
+    "origin": JobKind(specs.figure, _figure("origin"), ("origin_table",)),
+    "dose_table": JobKind(specs.dose, _table("dose"), ("stability", "refits")),
+    "dose": JobKind(specs.look, _figure("dose"), ("dose_table",)),
+    "time_course_table": JobKind(
+        specs.time_course,
+        _table("time_course"),
+        ("stability", "ablation"),
+        steps=lambda study: study.time_steps,
+    ),
+    "time_course": JobKind(specs.figure, _figure("time_course"), ("time_course_table",)),
+    "refits_needed_table": JobKind(specs.refits_needed, _table("refits_needed"), ("stability",)),
+    "refits_needed": JobKind(specs.look, _figure("refits_needed"), ("refits_needed_table",)),
+    "role_scores": JobKind(
+        specs.role_scores,
+        _patterns("role_heads", "role_stability"),
+        ("cache", "train", "prompts", "stability"),
+        measures=True,
+    ),
+    "roles_table": JobKind(specs.grid, _table("roles", *ALSO["roles"]), ("role_scores",)),
+    "roles": JobKind(specs.figure, _figure("roles"), ("roles_table",)),
 }
 # The rule that draws each figure.
 DRAWN_BY = {figure: f"draw_{figure}" if f"draw_{figure}" in KINDS else figure for figure in FIGURES}

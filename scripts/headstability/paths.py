@@ -61,6 +61,9 @@ class Paths:
         self.norms_streams = f"{at_step}/norms/{{prompts}}/streams.csv"
         self.norms_weights = f"{at_step}/norms/{{prompts}}/weights.csv"
 
+        self.role_heads = f"{at_step}/roles/{{prompts}}/heads.csv"
+        self.role_stability = f"{at_step}/roles/{{prompts}}/stability.csv"
+
         self.table = f"{self.root}/tables/{{table}}.csv"
         self.figure = f"{self.root}/figures/{{figure}}"
         self.log = f"{self.root}/logs/{{job}}.log"

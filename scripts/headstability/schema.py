@@ -260,6 +260,35 @@ class Atlas(Section):
     tokens: int = Field(16, ge=2, le=200, description="tokens of the prompt, from the first")
 
 
+class TimeCourse(Section):
+    """Measures over training, at some of the kept checkpoints."""
+
+    steps: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None,
+        min_length=2,
+        description="steps of training.checkpoint_steps; the last step is added; null: not made",
+    )
+
+
+class RefitsNeeded(Section):
+    """How wide intervals are, and how many refits make them narrow enough."""
+
+    width: float = Field(0.05, gt=0, le=2, description="wanted width of 95 % intervals of S_l")
+    draws: PositiveInt = Field(200, description="random subsets of each number of refits")
+    seed: Seed = Field(0, description="which subsets are drawn")
+
+
+class Roles(Section):
+    """What heads attend to, on the prompts of stability.prompts and on synthetic ones."""
+
+    tokens: PositiveInt | None = Field(
+        None, description="tokens of the repeated sequence; null: 25, or as many as fit twice"
+    )
+    prompts: PositiveInt = Field(20, description="synthetic prompts")
+    seed: Seed = Field(0, description="which tokens are drawn")
+    least: float = Field(0.3, gt=0, le=1, description="score from which a head has a role")
+
+
 Corpus = Annotated[SotuCorpus | TextCorpus, Field(discriminator="type")]
 Tokenizer = Annotated[BpeTokenizer | FileTokenizer, Field(discriminator="type")]
 Prompts = Annotated[HeldOutPrompts | FilePrompts, Field(discriminator="type")]
@@ -295,3 +324,6 @@ class StudyConfig(Section):
     figures: Figures = Figures()
     residual: Residual = Residual()
     meta_sne: MetaSne = MetaSne()
+    time_course: TimeCourse = TimeCourse()
+    refits_needed: RefitsNeeded = RefitsNeeded()
+    roles: Roles = Roles()

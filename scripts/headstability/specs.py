@@ -166,6 +166,43 @@ def head_atlas(study: Study) -> dict[str, Any]:
     return {**spec, **tokens(study), **anchor(study), "refits": study.atlas_refits()}
 
 
+def seeds(study: Study) -> dict[str, Any]:
+    """For jobs that tell refits by their seeds: {refit: [init seed, data seed]}."""
+    return {"seeds": {refit.name: [refit.init_seed, refit.data_seed] for refit in study.refits}}
+
+
+def seeded_grid(study: Study) -> dict[str, Any]:
+    """For such jobs over all conditions."""
+    return {**grid(study), **seeds(study)}
+
+
+def dose(study: Study) -> dict[str, Any]:
+    """For the table of doses: what a weight decay is multiplied with, too."""
+    rate = study.config.training.learning_rate
+    return {**seeded_grid(study), "learning_rate": rate, "steps": study.steps}
+
+
+def time_course(study: Study) -> dict[str, Any]:
+    """For the table of measures over training: which steps, and how many tokens they stand for."""
+    training = study.config.training
+    return {
+        **seeded_grid(study),
+        "time_steps": study.time_steps,
+        "tokens_per_step": training.batch * training.context,
+    }
+
+
+def refits_needed(study: Study) -> dict[str, Any]:
+    """For the table of interval widths."""
+    return {**grid(study), **study.config.refits_needed.model_dump()}
+
+
+def role_scores(study: Study) -> dict[str, Any]:
+    """For the job that scores what the heads of a condition do."""
+    chosen = {"device": study.config.training.device, **study.config.roles.model_dump()}
+    return {**seeds(study), **chosen}
+
+
 def _shape(study: Study, architecture: str) -> dict[str, Any]:
     return {
         **study.config.architectures[architecture].model_dump(),

@@ -42,6 +42,9 @@ class Study:
         self.refits = sorted(refits, key=lambda refit: (refit.init_seed, refit.data_seed))
         self.weight_decays = [format_weight_decay(value) for value in self.config.weight_decays]
         self.architectures = list(self.config.architectures)
+        for figure in self.config.figures.include:
+            if missing := self.lacks(figure):
+                raise UserError(f"the config has 1 problem:\n  figures.include: {missing}")
 
     # --- the grid -------------------------------------------------------------------------
 
@@ -57,6 +60,12 @@ class Study:
     def checkpoint_steps(self) -> list[int]:
         """Steps whose weights are kept, the last one included."""
         return sorted({*self.config.training.checkpoint_steps, self.steps})
+
+    @property
+    def time_steps(self) -> list[str]:
+        """Steps of the time course, the last one included; none if it is not configured."""
+        chosen = self.config.time_course.steps
+        return [str(step) for step in sorted({*chosen, self.steps})] if chosen else []
 
     def conditions(self) -> list[dict[str, str]]:
         """Wildcards of every condition, in the order of the config."""
@@ -110,7 +119,45 @@ class Study:
     @property
     def figures(self) -> list[str]:
         """Names of the figures made when none is asked for by name."""
-        return self.config.figures.include or list(FIGURES)
+        return self.config.figures.include or [f for f in FIGURES if self.lacks(f) is None]
+
+    def lacks(self, figure: str) -> str | None:
+        """What the study lacks to draw a figure, and the key to set; None if it can be drawn."""
+        crossed = isinstance(self.config.refits, CrossedRefits) and min(
+            len(self.config.refits.init_seeds), len(self.config.refits.data_seeds)
+        )
+        lacking = {
+            "origin": (
+                not crossed or crossed < 2,
+                "refits that share one of their two seeds: set refits to {init_seeds: [1, 2, 3], "
+                "data_seeds: [1, 2, 3]} (two seeds of each kind at least)",
+            ),
+            "dose": (
+                len(self.weight_decays) < 2,
+                "several weight decays: list them in weight_decays",
+            ),
+            "time_course": (
+                not self.time_steps,
+                "weights of several steps: list at least two in time_course.steps and in "
+                "training.checkpoint_steps",
+            ),
+            "refits_needed": (
+                bool(crossed),
+                "refits that are independent of each other: give refits as a count or a list of "
+                "seeds",
+            ),
+        }
+        missing, what = lacking.get(figure, (False, ""))
+        return f"{figure} needs {what}" if missing else None
+
+    def require_figure(self, figure: str) -> None:
+        """Check that a figure can be drawn.
+
+        Raises:
+            UserError: saying what the study lacks.
+        """
+        if missing := self.lacks(figure):
+            raise UserError(f"study {self.name!r}: {missing}")
 
     def figure_paths(self, *figures: str) -> list[str]:
         """Every file of the named figures (without a name: of those the config includes)."""

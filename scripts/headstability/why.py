@@ -19,6 +19,8 @@ _SECTIONS = {
     "evaluate": "perplexity.",
     "prefixes": "prompt_lengths.",
     "head_atlas_table": "atlas.",
+    "refits_needed_table": "refits_needed.",
+    "role_scores": "roles.",
 }
 # Places that are not keys of their rule's section.
 _ELSEWHERE = {
@@ -44,6 +46,10 @@ _ELSEWHERE = {
     ("head_atlas_table", "refits"): "atlas.refits and refits",
     ("head_atlas_table", "anchor"): "refits (the first is the anchor)",
     ("head_atlas_table", "bos"): "tokenizer.bos",
+    ("refits_needed_table", "conditions"): "architectures and weight_decays",
+    ("refits_needed_table", "refits"): "refits",
+    ("role_scores", "seeds"): "refits",
+    ("role_scores", "device"): "training.device",
 }
 _KEYS = {
     "root": "study",
@@ -64,6 +70,11 @@ _KEYS = {
     "streams": "residual.streams",
     "perplexity": "meta_sne.perplexity",
     "seed": "meta_sne.seed",
+    "seeds": "refits",
+    "learning_rate": "training.learning_rate",
+    "steps": "training.steps",
+    "time_steps": "time_course.steps",
+    "tokens_per_step": "training.batch and training.context",
 }
 _ABSENT = "(not set)"
 

@@ -163,7 +163,7 @@ def test_every_module_has_a_hash_of_its_own(hashes):
 # --- the real scripts ---------------------------------------------------------------------
 
 TRAINING = {"train"}
-MODELS = {"train", "cache", "ablation", "evaluate"}
+MODELS = {"train", "cache", "ablation", "evaluate", "role_scores"}
 STABILITY = {"similarity", "stability"}
 LAYERS = {"cross_layer", "commonness", "weight_decay_contrast", "extremes"}
 LAYER_TABLES = {f"{name}_table" for name in LAYERS}
@@ -177,8 +177,12 @@ MAP = {"meta_sne_table"}
 TABLES |= STREAM_TABLES
 FIGURES |= {*STREAM_FIGURES, "draw_meta_sne"}
 FIGURES |= {"perplexity", "prompt_length", "draw_head_atlas"}
+QUESTIONS = {"origin", "dose", "time_course", "refits_needed"}
+QUESTION_TABLES = {f"{name}_table" for name in QUESTIONS}
+TABLES |= {*QUESTION_TABLES, "role_scores", "roles_table"}
+FIGURES |= {*QUESTIONS, "roles"}
 # Jobs that read the patterns of refits.
-PATTERNS = {"similarity", "prefixes", "head_atlas_table"}
+PATTERNS = {"similarity", "prefixes", "head_atlas_table", "role_scores"}
 TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
 # Looking at everything, it depends on nearly everything; it makes no file.
 VERIFY = {"verify"}
@@ -201,17 +205,17 @@ EDITS = {
     "triangles": {"cache", "ablation", "prefixes", "head_atlas_table"},
     "ablation": {"ablation"},
     "caches": {"cache", *STABILITY, *PATTERNS, *STREAMS, *MAP, *VERIFY},
-    "conditions": {*STABILITY, "prefixes"},
+    "conditions": {*STABILITY, "prefixes", "role_scores"},
     "statistics": {"heads_table", "stability_ablation_table", *STREAM_TABLES},
     "identity": {"refits"},
-    "labels": TABLES | FIGURES,
+    "labels": (TABLES | FIGURES) - {"roles_table"},
     "tables/measures": {"stability"},
     "tables/layers": LAYER_TABLES,
     "plots/depth": {"cross_layer", "extremes"},
     "files": ALL,
     "verify": VERIFY,
     "training": TRAINING,
-    "similarity": {*STABILITY, "prefixes"},
+    "similarity": {*STABILITY, "prefixes", "role_scores"},
     "plots/style": FIGURES,
     "plots/layers": {"layer_stability", "commonness", "weight_decay_contrast"},
     "plots/heads": {"draw_head_map", "draw_pairwise"},
@@ -220,6 +224,7 @@ EDITS = {
         *("heads_table", "layer_stability_table", "cross_layer_table", "commonness_table"),
         *STREAM_TABLES,
         *("perplexity_table", "prompt_length_table"),
+        *(*QUESTION_TABLES, "roles_table"),
     },
     "tables/stability": {"head_map_table", "layer_stability_table"},
     "tables/ablation": {"heads_table", "stability_ablation_table"},
@@ -253,13 +258,21 @@ EDITS = {
     "plots/perplexity": {"perplexity"},
     "plots/prompt_length": {"prompt_length"},
     "plots/atlas": {"draw_head_atlas"},
+    "adjusted": {"role_scores"},
+    "roles": {"role_scores"},
+    "role_prompts": {"role_scores"},
+    "condition_roles": {"role_scores"},
+    "uncertainty": {*QUESTION_TABLES, "role_scores"},
+    "variance": {*QUESTION_TABLES, "role_scores"},
+    "tables/intervals": {*QUESTION_TABLES, "role_scores"},
+    "tables/questions": QUESTION_TABLES - {"time_course_table"},
+    "tables/time_course": {"time_course_table"},
+    "tables/roles": {"role_scores"},
+    "plots/questions": QUESTIONS,
+    "plots/roles": {"roles"},
     # The config reaches jobs only through their specifications.
-    "adjusted": set(),
     "claims": set(),
     "head_cka": set(),
-    "roles": set(),
-    "uncertainty": set(),
-    "variance": set(),
     "verdicts": set(),
     "schema": set(),
     "config_check": set(),

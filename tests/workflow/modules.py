@@ -5,11 +5,14 @@ from plan import (
     CONTRAST,
     CORRELATION,
     CROSS_LAYER,
+    DOSE,
     EXTREMES,
     HEADS,
     LAYERS,
     LENGTHS,
+    NEEDED,
     PERPLEXITY,
+    ROLES,
 )
 
 NOTHING = ()
@@ -26,8 +29,11 @@ MAP = "Map of all heads"
 LAYER_TABLES = (CROSS_LAYER, COMMONNESS, CONTRAST, EXTREMES)
 ANCHORS = "Table of the anchor's heads"
 TABLES = (HEADS, LAYERS, CORRELATION, ANCHORS, *LAYER_TABLES, *STREAM_TABLES, LENGTHS, PERPLEXITY)
+TABLES += (DOSE, NEEDED)
 # Tables over all conditions; figures of single conditions are not below them.
 AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS, LENGTHS, PERPLEXITY)
+AGGREGATES += (DOSE, NEEDED, ROLES)
+SCORES = "Roles of the heads"
 ATLAS, BY_LENGTH = "Table of matched patterns", "Stability by prompt length"
 
 # A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
@@ -56,12 +62,12 @@ MODULES = {
     "headstability/tables/layers.py": LAYER_TABLES,
     "headstability/plots/depth.py": ("Figure: best matches", "Figure: most and least"),
     "headstability/ablation.py": ("Ablating",),
-    "headstability/tables/__init__.py": ("Stability", *TABLES, MAP),
+    "headstability/tables/__init__.py": ("Stability", *TABLES, MAP, SCORES),
     "headstability/tables/reading.py": (*AGGREGATES, *STREAM_TABLES),
     "headstability/tables/stability.py": (LAYERS, "Table of the anchor's heads"),
     "headstability/tables/ablation.py": (HEADS, CORRELATION),
     "headstability/statistics.py": (HEADS, CORRELATION, *STREAM_TABLES),
-    "headstability/labels.py": (*TABLES, *FIGURES),
+    "headstability/labels.py": (*TABLES, *FIGURES, SCORES),
     "headstability/plots/style.py": FIGURES,
     "headstability/plots/layers.py": (
         "Figure: layer stability",
@@ -91,6 +97,22 @@ MODULES = {
     "headstability/plots/perplexity.py": ("Figure: perplexity",),
     "headstability/plots/prompt_length.py": ("Figure: stability by",),
     "headstability/plots/atlas.py": ("Figure: head atlas",),
+    "headstability/roles.py": (SCORES,),
+    "headstability/adjusted.py": (SCORES,),
+    "headstability/role_prompts.py": (SCORES,),
+    "headstability/condition_roles.py": (SCORES,),
+    "headstability/uncertainty.py": (SCORES, DOSE, NEEDED),
+    "headstability/variance.py": (SCORES, DOSE, NEEDED),
+    "headstability/tables/intervals.py": (SCORES, DOSE, NEEDED),
+    "headstability/tables/questions.py": (DOSE, NEEDED),
+    "headstability/tables/roles.py": (SCORES,),
+    "headstability/plots/questions.py": ("Figure: the dose", "Figure: how many"),
+    "headstability/plots/roles.py": ("Figure: stability by role",),
+    "role_scores.py": (SCORES,),
+    "roles_table.py": (ROLES,),
+    "roles.py": ("Figure: stability by role",),
+    "dose_table.py": (DOSE,),
+    "refits_needed_table.py": (NEEDED,),
     "evaluate.py": ("Perplexity",),
     "prefixes.py": (BY_LENGTH,),
     "head_atlas_table.py": (ATLAS,),

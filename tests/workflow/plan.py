@@ -22,6 +22,9 @@ CONTRAST = "Table of the contrast of weight decays"
 EXTREMES = "Table of most and least stable layers"
 PERPLEXITY = "Table of perplexity on whole texts"
 LENGTHS = "Table of stability by prompt length"
+DOSE = "Table of the dose response to weight decay"
+NEEDED = "Table of how many refits are needed"
+ROLES = "Table of roles"
 
 
 class Plan:
@@ -92,7 +95,27 @@ class Plan:
             self.needs[f"Figure: head atlas of {condition}"] = atlas
         self.needs["Figure: perplexity on whole texts"] = {PERPLEXITY}
         self.needs["Figure: stability by prompt length"] = {LENGTHS}
+        self._questions(architectures, decays, refits, step, prompts)
         assert set().union(*self.needs.values()) <= self.needs.keys()
+
+    def _questions(self, architectures, decays, refits, step, prompts):
+        """Dose response, refits needed and roles; no seeds are crossed, no steps listed."""
+        checked, stabilities, scored = set(), set(), set()
+        for condition in (f"{name}, wd {decay}" for name in architectures for decay in decays):
+            scores = f"Roles of the heads of {condition}"
+            caches = {f"Caching {condition}, {r}, step {step}, on {prompts}" for r in refits}
+            trainings = {f"Training {condition}, {refit}" for refit in refits}
+            texts = {f"Making the prompt set {prompts}", f"Stability of {condition}"}
+            self.needs[scores] = {*caches, *trainings, *texts}
+            scored.add(scores)
+            stabilities.add(f"Stability of {condition}")
+            checked.add(f"Checking that the refits of {condition} differ")
+        self.needs[NEEDED], self.needs[ROLES] = stabilities, scored
+        self.needs[NEEDED.replace("Table of", "Figure:")] = {NEEDED}
+        self.needs["Figure: stability by role"] = {ROLES}
+        if len(decays) > 1:
+            self.needs[DOSE] = stabilities | checked
+            self.needs[DOSE.replace("Table of", "Figure:")] = {DOSE}
 
     def _streams(self, architectures, decays, refits, step, prompts):
         """Residual streams, norms and the map of heads."""
