@@ -80,6 +80,7 @@ rule layer_stability_table:
 rule layer_stability:
     input:
         table=paths.table_of("layer_stability"),
+        dead=paths.table_of("dead_heads"),
     output:
         **figure_files("layer_stability"),
     log:
@@ -101,6 +102,13 @@ rule layer_stability:
 rule head_map_table:
     input:
         stability=configured(paths.stability_heads, **study.measured),
+        # Heads that cost next to nothing beside those without weight decay are dead.
+        ablations=of_refits(paths.ablation, **study.measured),
+        plain=(
+            of_refits(paths.ablation, **study.measured, weight_decay="0")
+            if "0" in study.weight_decays
+            else []
+        ),
     output:
         table=paths.table_of(FIGURES["head_map"]),
     log:

@@ -18,6 +18,8 @@ FIGURES = {
     "perplexity": "perplexity",
     "prompt_length": "prompt_length",
     "head_atlas": f"head_atlas/{PER_CONDITION}",
+    "adjusted": "adjusted",
+    "claims": "claims",
 }
 # Where a figure stands in Snakemake's report.
 CATEGORIES = {
@@ -36,8 +38,13 @@ CATEGORIES = {
     "perplexity": "Training",
     "prompt_length": "Head and layer stability",
     "head_atlas": "Head and layer stability",
+    "adjusted": "Head and layer stability",
+    "claims": "Claims",
 }
 # Tables that a figure's table comes with.
-ALSO = {"stability_ablation": ["stability_ablation_trend"]}
+ALSO = {
+    "stability_ablation": ["stability_ablation_trend"],
+    "layer_stability": ["dead_heads"],
+}
 # One table beside every figure, those that come with it, and one of all heads.
 TABLES = [*FIGURES.values(), *(name for names in ALSO.values() for name in names), "heads"]

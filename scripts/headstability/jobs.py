@@ -14,6 +14,9 @@ from .kinds import DRAWN_BY, KINDS
 from .paths import fill
 from .study import Study
 
+# Rules whose jobs of step 0 the untrained reference needs.
+UNTRAINED = ("cache", "similarity", "stability")
+
 
 def everything(study: Study) -> dict[str, Any]:
     """Specification of the job that looks at all files."""
@@ -144,14 +147,20 @@ def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str
     used = sorted({study.measured["prompts"], study.measured["text"]} - {"held_out"})
     special: dict[str, dict] = {"prompts": {"prompts": used}, "train": {"step": steps}}
     wanted = wanted_rules(study)
+    untrained = study.untrained and "adjusted_table" in wanted
     for rule, kind in KINDS.items():
         if not on_request and rule not in wanted:
             continue
         values = study.values() | study.measured
         values |= every if on_request else special.get(rule, {})
+        places = [values]
+        if rule in UNTRAINED and untrained and not on_request:
+            places.append(values | study.at_start)
         for pattern in kind.outputs(study):
             names = dict.fromkeys(re.findall(r"\{(\w+)\}", pattern))
-            yield from ((fill(pattern, **chosen), rule) for chosen in combinations(values, names))
+            for place in places:
+                filled = (fill(pattern, **chosen) for chosen in combinations(place, names))
+                yield from ((path, rule) for path in filled)
 
 
 def measurement_paths(study: Study) -> list[str]:

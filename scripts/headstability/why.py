@@ -19,6 +19,7 @@ _SECTIONS = {
     "evaluate": "perplexity.",
     "prefixes": "prompt_lengths.",
     "head_atlas_table": "atlas.",
+    "adjust": "nulls.",
 }
 # Places that are not keys of their rule's section.
 _ELSEWHERE = {
@@ -44,6 +45,13 @@ _ELSEWHERE = {
     ("head_atlas_table", "refits"): "atlas.refits and refits",
     ("head_atlas_table", "anchor"): "refits (the first is the anchor)",
     ("head_atlas_table", "bos"): "tokenizer.bos",
+    ("adjust", "refits"): "refits",
+    ("adjusted_table", "heads"): "architectures",
+    ("adjusted_table", "untrained"): "nulls.untrained and training.checkpoint_steps",
+    ("claims_table", "method"): "ablation.methods",
+    ("claims_table", "prompts"): "stability.prompts",
+    ("claims_table", "text"): "ablation.text",
+    ("claims_table", "name"): "study",
 }
 _KEYS = {
     "root": "study",
@@ -64,6 +72,8 @@ _KEYS = {
     "streams": "residual.streams",
     "perplexity": "meta_sne.perplexity",
     "seed": "meta_sne.seed",
+    "init_seeds": "refits",
+    "crossed": "refits",
 }
 _ABSENT = "(not set)"
 

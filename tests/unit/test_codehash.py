@@ -180,6 +180,11 @@ FIGURES |= {"perplexity", "prompt_length", "draw_head_atlas"}
 # Jobs that read the patterns of refits.
 PATTERNS = {"similarity", "prefixes", "head_atlas_table"}
 TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
+ADJUSTED = {"adjust", "adjusted_table", "adjusted", "claims_table", "claims"}
+# The statistics of claims; of these the tables of ablation flag dead heads.
+CLAIMED = {"heads_table", "stability_ablation_table", "head_map_table", "claims_table"}
+TABLES |= {"adjusted_table"}
+FIGURES |= {"adjusted", "claims"}
 # Looking at everything, it depends on nearly everything; it makes no file.
 VERIFY = {"verify"}
 ALL = (
@@ -192,6 +197,7 @@ ALL = (
     | FIGURES
     | TEXT
     | VERIFY
+    | ADJUSTED
     | {"pairwise_table", "refits"}
 )
 EDITS = {
@@ -200,18 +206,18 @@ EDITS = {
     "activations": {"cache", "ablation"},
     "triangles": {"cache", "ablation", "prefixes", "head_atlas_table"},
     "ablation": {"ablation"},
-    "caches": {"cache", *STABILITY, *PATTERNS, *STREAMS, *MAP, *VERIFY},
-    "conditions": {*STABILITY, "prefixes"},
-    "statistics": {"heads_table", "stability_ablation_table", *STREAM_TABLES},
+    "caches": {"cache", "adjust", *STABILITY, *PATTERNS, *STREAMS, *MAP, *VERIFY},
+    "conditions": {*STABILITY, "prefixes", "adjust"},
+    "statistics": {*CLAIMED, *STREAM_TABLES},
     "identity": {"refits"},
-    "labels": TABLES | FIGURES,
+    "labels": TABLES | FIGURES | {"claims_table"},
     "tables/measures": {"stability"},
     "tables/layers": LAYER_TABLES,
     "plots/depth": {"cross_layer", "extremes"},
     "files": ALL,
     "verify": VERIFY,
     "training": TRAINING,
-    "similarity": {*STABILITY, "prefixes"},
+    "similarity": {*STABILITY, "prefixes", "adjust", "adjusted_table"},
     "plots/style": FIGURES,
     "plots/layers": {"layer_stability", "commonness", "weight_decay_contrast"},
     "plots/heads": {"draw_head_map", "draw_pairwise"},
@@ -219,15 +225,15 @@ EDITS = {
     "tables/reading": {
         *("heads_table", "layer_stability_table", "cross_layer_table", "commonness_table"),
         *STREAM_TABLES,
-        *("perplexity_table", "prompt_length_table"),
+        *("perplexity_table", "prompt_length_table", "adjusted_table", "claims_table"),
     },
     "tables/stability": {"head_map_table", "layer_stability_table"},
-    "tables/ablation": {"heads_table", "stability_ablation_table"},
+    "tables/ablation": {"heads_table", "stability_ablation_table", "head_map_table"},
     "tokens": {"prompts", "ablation", "train", "evaluate", *VERIFY},
     "tokenization": {"tokenizer", "tokens", "prompts", "evaluate", "head_atlas_table"},
     "prompts": {"prompts"},
     "corpus": {"corpus", "tokenizer", "tokens", "evaluate"},
-    "refit_caches": STABILITY | STREAMS | PATTERNS,
+    "refit_caches": STABILITY | STREAMS | PATTERNS | {"adjust"},
     "tensorfiles": {*MODELS, "norms", *VERIFY},
     "cka": STREAMS,
     "residual": STREAMS,
@@ -254,13 +260,21 @@ EDITS = {
     "plots/prompt_length": {"prompt_length"},
     "plots/atlas": {"draw_head_atlas"},
     # The config reaches jobs only through their specifications.
-    "adjusted": set(),
-    "claims": set(),
-    "head_cka": set(),
+    "adjusted": {"adjust", "adjusted_table"},
+    "claims": CLAIMED,
+    "head_cka": {"adjust"},
     "roles": set(),
-    "uncertainty": set(),
+    "uncertainty": CLAIMED | {"adjusted_table"},
     "variance": set(),
-    "verdicts": set(),
+    "verdicts": CLAIMED,
+    "adjusted_conditions": {"adjust"},
+    "claims_report": {"claims_table"},
+    "tables/adjusted": {"adjusted_table"},
+    "tables/claims": {"claims_table"},
+    "tables/claim_conditions": {"claims_table"},
+    "tables/replicates": {"adjusted_table", "claims_table"},
+    "plots/adjusted": {"adjusted"},
+    "plots/claims": {"claims"},
     "schema": set(),
     "config_check": set(),
     "config_rules": set(),

@@ -205,13 +205,16 @@ BELOW = {
     | LAYERS
     | {f"{name}_table" for name in LAYERS}
     | {"residual_similarity", "residual_table", "residual", "norms", "attention_norms_table"}
-    | {"attention_norms", "weight_norms_table", "weight_norms", "meta_sne_table", "draw_meta_sne"},
-    "residual_similarity": {"residual_table", "residual"},
+    | {"attention_norms", "weight_norms_table", "weight_norms", "meta_sne_table", "draw_meta_sne"}
+    | {"adjust", "adjusted_table", "adjusted", "claims_table", "claims"},
+    "residual_similarity": {"residual_table", "residual", "claims_table", "claims"},
     "norms": {"attention_norms_table", "attention_norms", "weight_norms_table", "weight_norms"},
     "meta_sne_table": {"draw_meta_sne"},
-    "ablation": {"heads_table", "stability_ablation_table", "stability_ablation"},
+    "ablation": {"heads_table", "stability_ablation_table", "stability_ablation"}
+    | {"layer_stability", "head_map_table", "draw_head_map", "claims_table", "claims"},
     "pairwise_table": {"draw_pairwise"},
     "layer_stability": set(),
+    "adjust": {"adjusted_table", "adjusted", "claims_table", "claims"},
     "layer_stability_table": {"layer_stability"}
     | {f"{name}{end}" for name in LAYERS - {"commonness"} for end in ("", "_table")}
     | {"residual_table", "residual", "weight_norms_table", "weight_norms"},
