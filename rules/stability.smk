@@ -23,7 +23,8 @@ rule similarity:
     params:
         spec=spec("similarity"),
     message:
-        "Comparing the heads of {wildcards.architecture}, wd {wildcards.weight_decay}"
+        "Comparing the heads of {wildcards.architecture}, wd {wildcards.weight_decay}, "
+        "step {wildcards.step}"
     script:
         "../scripts/similarity.py"
 
@@ -50,7 +51,7 @@ rule stability:
     params:
         spec=spec("stability"),
     message:
-        "Stability of {wildcards.architecture}, wd {wildcards.weight_decay}"
+        "Stability of {wildcards.architecture}, wd {wildcards.weight_decay}, step {wildcards.step}"
     script:
         "../scripts/stability.py"
 

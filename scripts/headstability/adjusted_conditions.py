@@ -48,14 +48,14 @@ def adjusted_tables(
 
     Returns:
         `pairs`: k_l of every pair of refits, once, by measure (refit_a, refit_b, layer, measure,
-        stability); measures are raw, null, excess, those chosen, and of z_cka also the CKA of the
+        stability); measures are raw, shuffled (the null), excess, those chosen, and of z_cka also the CKA of the
         layer's concatenated z, z_cka_of_layer;
         `without_prompts`: the mean over pairs without each group of prompts, where prompts can be
         left out, and distinctness likewise (layer, measure, group, stability);
         `matches`: m of every head in every other refit, raw and null (anchor, refit, layer, head,
-        raw, null);
+        raw, shuffled);
         `heads`: of every head of every refit, over the other refits (refit, layer, head, raw,
-        null, excess, bos_mass).
+        shuffled, excess, bos_mass).
         What cannot be had is empty: a null of one prompt, a split of one, CKA of fewer than 4
         positions.
 
@@ -117,7 +117,7 @@ def _layer(
     note("raw", adjusted.matched_best, within)
     _null(found, read, entries, groups, within.shape)
     for name, values in (("pairs", found.pairs), ("without", found.without)):
-        getattr(found, name)["excess"] = values["raw"] - values["null"]
+        getattr(found, name)["excess"] = values["raw"] - values["shuffled"]
     if "split" in measures:
         enough = len(counts) > 1
         note("split", adjusted.matched_split if enough else _unknown, within)
@@ -175,9 +175,9 @@ def _null(
     """The prompt-shuffled null, the mean over shifts."""
     refits, heads = shape[1:3]
     if len(entries) < 2:
-        found.match["null"] = np.full((refits, refits, heads), np.nan)
-        found.pairs["null"] = np.full((refits, refits), np.nan)
-        found.without["null"] = np.full(shape[0], np.nan)
+        found.match["shuffled"] = np.full((refits, refits, heads), np.nan)
+        found.pairs["shuffled"] = np.full((refits, refits), np.nan)
+        found.without["shuffled"] = np.full(shape[0], np.nan)
         return
     at_once = max(1, SLAB_ENTRIES // int(refits * heads * entries.max()))
     matches, without = [], []
@@ -188,9 +188,9 @@ def _null(
         without.append(
             _without(lambda c, n: _stability(adjusted.matched_best, c, n), cosines, counts)
         )
-    found.match["null"] = np.mean(matches, axis=0)
-    found.pairs["null"] = pairwise_stability(found.match["null"])
-    found.without["null"] = np.mean(without, axis=0)
+    found.match["shuffled"] = np.mean(matches, axis=0)
+    found.pairs["shuffled"] = pairwise_stability(found.match["shuffled"])
+    found.without["shuffled"] = np.mean(without, axis=0)
 
 
 def _cka(found: _Layer, caches: Sequence[xr.Dataset], layer: int, refits: int) -> None:
@@ -280,7 +280,7 @@ def _label(found: _Layer, names: np.ndarray, layer: int) -> dict[str, pd.DataFra
             "layer": layer,
             "head": np.tile(numbers, len(names)),
             **by_head,
-            "excess": by_head["raw"] - by_head["null"],
+            "excess": by_head["raw"] - by_head["shuffled"],
             "bos_mass": found.bos_mass.ravel(),
         }
     )

@@ -125,7 +125,7 @@ def _dead(dead: pd.DataFrame) -> Iterator[str]:
         "one of its heads costs, on average, less than a tenth of what it costs at weight decay 0."
     )
     yield ""
-    flagged = dead[dead["dead"].fillna(False).astype(bool)]
+    flagged = dead[dead["dead"].isin([True])]
     if dead["dead"].isna().any():
         yield "Not known where the study has no weight decay 0 to compare with."
     if flagged.empty:

@@ -1,6 +1,8 @@
 """Which jobs use each module: what a statement more in it sets off."""
 
 from plan import (
+    ADJUSTED,
+    CLAIMS,
     COMMONNESS,
     CONTRAST,
     CORRELATION,
@@ -25,9 +27,21 @@ MAP = "Map of all heads"
 # Tables that are computed; those of pairs are copied from the stability jobs.
 LAYER_TABLES = (CROSS_LAYER, COMMONNESS, CONTRAST, EXTREMES)
 ANCHORS = "Table of the anchor's heads"
-TABLES = (HEADS, LAYERS, CORRELATION, ANCHORS, *LAYER_TABLES, *STREAM_TABLES, LENGTHS, PERPLEXITY)
+TABLES = (
+    HEADS,
+    LAYERS,
+    CORRELATION,
+    ANCHORS,
+    *LAYER_TABLES,
+    *STREAM_TABLES,
+    LENGTHS,
+    PERPLEXITY,
+    ADJUSTED,
+    CLAIMS,
+)
 # Tables over all conditions; figures of single conditions are not below them.
-AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS, LENGTHS, PERPLEXITY)
+AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS, LENGTHS, PERPLEXITY, ADJUSTED, CLAIMS)
+BIASES = "Adjusted stability"
 ATLAS, BY_LENGTH = "Table of matched patterns", "Stability by prompt length"
 
 # A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
@@ -59,8 +73,8 @@ MODULES = {
     "headstability/tables/__init__.py": ("Stability", *TABLES, MAP),
     "headstability/tables/reading.py": (*AGGREGATES, *STREAM_TABLES),
     "headstability/tables/stability.py": (LAYERS, "Table of the anchor's heads"),
-    "headstability/tables/ablation.py": (HEADS, CORRELATION),
-    "headstability/statistics.py": (HEADS, CORRELATION, *STREAM_TABLES),
+    "headstability/tables/ablation.py": (HEADS, CORRELATION, ANCHORS),
+    "headstability/statistics.py": (HEADS, CORRELATION, ANCHORS, CLAIMS, *STREAM_TABLES),
     "headstability/labels.py": (*TABLES, *FIGURES),
     "headstability/plots/style.py": FIGURES,
     "headstability/plots/layers.py": (
@@ -95,6 +109,18 @@ MODULES = {
     "prefixes.py": (BY_LENGTH,),
     "head_atlas_table.py": (ATLAS,),
     "perplexity.py": ("Figure: perplexity",),
+    "headstability/adjusted.py": (BIASES, ADJUSTED),
+    "headstability/adjusted_conditions.py": (BIASES,),
+    "headstability/claims.py": (HEADS, CORRELATION, ANCHORS, CLAIMS),
+    "headstability/verdicts.py": (HEADS, CORRELATION, ANCHORS, CLAIMS),
+    "headstability/claims_report.py": (CLAIMS,),
+    "headstability/tables/adjusted.py": (ADJUSTED,),
+    "headstability/tables/claims.py": (CLAIMS,),
+    "headstability/tables/replicates.py": (ADJUSTED, CLAIMS),
+    "headstability/plots/adjusted.py": ("Figure: adjusted",),
+    "headstability/plots/claims.py": ("Figure: the claims",),
+    "adjust.py": (BIASES,),
+    "claims_table.py": (CLAIMS,),
     "headstability/errors.py": NOTHING,
     "headstability/progress.py": NOTHING,
     "headstability/liveness.py": NOTHING,

@@ -13,7 +13,7 @@ from .style import decay_colors, layer_axis, panels
 _ROWS = [
     (
         "$S_l$ and its references\n(cosine)",
-        {"raw": ("-", "o"), "null": (":", "v"), "untrained": ("--", "s")},
+        {"raw": ("-", "o"), "shuffled": (":", "v"), "untrained": ("--", "s")},
     ),
     ("excess $S_l - N_l$\n(cosine)", {"excess": ("-", "D")}),
     (
@@ -27,7 +27,7 @@ _ROWS = [
 ]
 _NAMES = {
     "raw": "raw $S$",
-    "null": "prompt-shuffled null $N$",
+    "shuffled": "prompt-shuffled null $N$",
     "untrained": "untrained",
     "excess": "excess",
     "split": "odd/even prompts",

@@ -11,7 +11,7 @@ from ..uncertainty import Estimate, Replicated, over_pairs
 from .replicates import layer_replicates, pair_matrices
 
 # In the order of the table; a measure that was not computed is left out.
-REFERENCES = ("raw", "untrained", "null")
+REFERENCES = ("raw", "untrained", "shuffled")
 MEASURES = ("excess", "normalised_excess", "split", "one_to_one", "centred", "sink_free", "z_cka")
 CROSSED = "refits cross init and data seeds and are not independent: no interval"
 FEW = "{} refits: an interval needs at least 3"
@@ -52,7 +52,7 @@ def adjusted_table(
         found = {
             name: layer_replicates(rows, left, name, names) for name in rows["measure"].unique()
         }
-        found["normalised_excess"] = _normalised(found["raw"], found["null"])
+        found["normalised_excess"] = _normalised(found["raw"], found["shuffled"])
         if untrained is not None:
             step0 = untrained[untrained["architecture"] == architecture]
             found["untrained"] = _untrained(step0, refits)

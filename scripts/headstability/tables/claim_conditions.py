@@ -36,7 +36,7 @@ def claim_conditions(
     for key in keys:
         here = {name: _of(table, key) for name, table in tables.items()}
         pairs, without, matches = (here[n] for n in ("pairs", "without_prompts", "matches"))
-        matches = matches.assign(excess=matches["raw"] - matches["null"])
+        matches = matches.assign(excess=matches["raw"] - matches["shuffled"])
         zeroed = here["ablation"][here["ablation"]["method"] == method]
         held_out = here["perplexity"][here["perplexity"]["text"] == HELD_OUT]
         heads = head_matrices(zeroed, ["refit"], "delta_loss", refits)

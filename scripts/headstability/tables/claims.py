@@ -98,16 +98,21 @@ def _single(
 
 def _middle(one: Condition, measure: str, deltas: Mapping[str, float]) -> list[Part] | str:
     if one.shape["layers"] < 4:
-        return f"{one.shape['layers']} layers: early, middle and late need at least 4"
+        return f"{_counted(one, 'layers')}: early, middle and late need at least 4"
     smallest = (deltas["middle_stability"], deltas["middle_distinctness"])
     return claims.middle_is_least_stable(one.stability[measure], one.distinctness, *smallest)
+
+
+def _counted(one: Condition, what: str) -> str:
+    count = one.shape[what]
+    return f"{count} {what if count > 1 else what[:-1]}"
 
 
 def _ablation(one: Condition, measure: str, deltas: Mapping[str, float]) -> list[Part] | str:
     if one.shape["layers"] < 2:
         return "1 layer: there is no deep half and no slope"
     if one.shape["heads"] < 3:
-        return f"{one.shape['heads']} heads a layer: a correlation over heads needs at least 3"
+        return f"{_counted(one, 'heads')} in a layer: a correlation over heads needs at least 3"
     tau = claims.stability_ablation_tau(one.match[measure], one.delta_loss)
     return claims.unstable_heads_matter(tau, deltas["ablation_mean"], deltas["ablation_slope"])
 
