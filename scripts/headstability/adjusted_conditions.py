@@ -48,11 +48,11 @@ def adjusted_tables(
 
     Returns:
         `pairs`: k_l of every pair of refits, once, by measure (refit_a, refit_b, layer, measure,
-        stability); measures are raw, shuffled (the null), excess, those chosen, and of z_cka also the CKA of the
-        layer's concatenated z, z_cka_of_layer;
+        stability); measures are raw, shuffled (the null), excess, those chosen, and of z_cka
+        also the CKA of the layer's concatenated z, z_cka_of_layer;
         `without_prompts`: the mean over pairs without each group of prompts, where prompts can be
         left out, and distinctness likewise (layer, measure, group, stability);
-        `matches`: m of every head in every other refit, raw and null (anchor, refit, layer, head,
+        `matches`: m of every head in every other refit (anchor, refit, layer, head,
         raw, shuffled);
         `heads`: of every head of every refit, over the other refits (refit, layer, head, raw,
         shuffled, excess, bos_mass).
