@@ -23,6 +23,8 @@ FIGURES = {
     "time_course": "time_course",
     "refits_needed": "refits_needed",
     "roles": "roles",
+    "adjusted": "adjusted",
+    "claims": "claims",
 }
 # Where a figure stands in Snakemake's report.
 CATEGORIES = {
@@ -46,8 +48,14 @@ CATEGORIES = {
     "time_course": "Training",
     "refits_needed": "Questions to a study",
     "roles": "Questions to a study",
+    "adjusted": "Head and layer stability",
+    "claims": "Claims",
 }
 # Tables that a figure's table comes with.
-ALSO = {"stability_ablation": ["stability_ablation_trend"], "roles": ["roles_stability"]}
+ALSO = {
+    "stability_ablation": ["stability_ablation_trend"],
+    "layer_stability": ["dead_heads"],
+    "roles": ["roles_stability"],
+}
 # One table beside every figure, those that come with it, and one of all heads.
 TABLES = [*FIGURES.values(), *(name for names in ALSO.values() for name in names), "heads"]

@@ -184,6 +184,7 @@ def _heads(raw: dict) -> int | None:
 
 def _check_measurements(raw: dict) -> Iterator[tuple[str, str]]:
     """What is measured on prompts and texts, against what the config says of them."""
+    yield from _repeated("nulls.measures", _get(raw, "nulls", "measures", kind=list) or [])
     yield from _repeated("ablation.methods", _get(raw, "ablation", "methods", kind=list) or [])
     if RESERVED_PROMPTS in (_get(raw, "perplexity", "texts", kind=dict) or {}):
         yield (

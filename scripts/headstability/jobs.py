@@ -15,6 +15,9 @@ from .kinds import DRAWN_BY, KINDS
 from .paths import fill
 from .study import Study
 
+# Rules whose jobs of step 0 the untrained reference needs.
+UNTRAINED = ("cache", "similarity", "stability")
+
 
 def everything(study: Study) -> dict[str, Any]:
     """Specification of the job that looks at all files."""
@@ -161,14 +164,22 @@ def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str
     for rule in wanted:
         for below in _with_upstream(*KINDS[rule].upstream) if KINDS[rule].steps else ():
             special.setdefault(below, {}).setdefault("step", KINDS[rule].steps(study))
+    untrained = study.untrained and "adjusted_table" in wanted
     for rule, kind in KINDS.items():
         if rule in undrawn if on_request else rule not in wanted:
             continue
         values = study.values() | study.measured
         values |= every if on_request else special.get(rule, {})
+        places = [values]
+        if rule in UNTRAINED and untrained and not on_request:
+            places.append(values | study.at_start)
         for pattern in kind.outputs(study):
             names = dict.fromkeys(re.findall(r"\{(\w+)\}", pattern))
-            yield from ((fill(pattern, **chosen), rule) for chosen in combinations(values, names))
+            # The time course may hold the untrained step, too.
+            filled = dict.fromkeys(
+                fill(pattern, **chosen) for place in places for chosen in combinations(place, names)
+            )
+            yield from ((path, rule) for path in filled)
 
 
 def measurement_paths(study: Study) -> list[str]:

@@ -74,17 +74,19 @@ KINDS: dict[str, JobKind] = {
         measures=True,
     ),
     "ablation": JobKind(specs.ablation, _patterns("ablation"), ("train", "prompts"), measures=True),
-    "heads_table": JobKind(specs.grid, _table("heads"), ("stability", "ablation")),
+    "heads_table": JobKind(
+        specs.grid, _table("heads", *ALSO["layer_stability"]), ("stability", "ablation")
+    ),
     "layer_stability_table": JobKind(
         specs.grid, _table("layer_stability"), ("stability", "refits")
     ),
     "stability_ablation_table": JobKind(
         _nothing, _table("stability_ablation", *ALSO["stability_ablation"]), ("heads_table",)
     ),
-    "head_map_table": JobKind(specs.anchor, _table(FIGURES["head_map"]), ("stability",)),
+    "head_map_table": JobKind(specs.anchor, _table(FIGURES["head_map"]), ("stability", "ablation")),
     "pairwise_table": JobKind(_nothing, _table(FIGURES["pairwise"]), ("stability",)),
     "layer_stability": JobKind(
-        specs.anchored, _figure("layer_stability"), ("layer_stability_table",)
+        specs.anchored, _figure("layer_stability"), ("layer_stability_table", "heads_table")
     ),
     "stability_ablation": JobKind(
         specs.stability_ablation, _figure("stability_ablation"), ("stability_ablation_table",)
@@ -161,6 +163,22 @@ KINDS: dict[str, JobKind] = {
     ),
     "roles_table": JobKind(specs.grid, _table("roles", *ALSO["roles"]), ("role_scores",)),
     "roles": JobKind(specs.figure, _figure("roles"), ("roles_table",)),
+    "adjust": JobKind(
+        specs.adjust,
+        _patterns(
+            "adjusted_pairs", "adjusted_without_prompts", "adjusted_matches", "adjusted_heads"
+        ),
+        ("cache", "similarity"),
+        measures=True,
+    ),
+    "adjusted_table": JobKind(specs.adjusted_table, _table("adjusted"), ("adjust", "stability")),
+    "adjusted": JobKind(specs.figure, _figure("adjusted"), ("adjusted_table",)),
+    "claims_table": JobKind(
+        specs.claims_table,
+        lambda study: [study.paths.table_of("claims"), study.paths.claims_report],
+        ("adjust", "stability", "residual_similarity", "ablation", "evaluate", "heads_table"),
+    ),
+    "claims": JobKind(specs.look, _figure("claims"), ("claims_table",)),
 }
 # The rule that draws each figure.
 DRAWN_BY = {figure: f"draw_{figure}" if f"draw_{figure}" in KINDS else figure for figure in FIGURES}

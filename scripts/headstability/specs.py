@@ -203,6 +203,37 @@ def role_scores(study: Study) -> dict[str, Any]:
     return {**seeds(study), **chosen}
 
 
+def adjust(study: Study) -> dict[str, Any]:
+    """For the job that takes known biases off the stability of a condition."""
+    return {**refits(study), "measures": sorted(study.config.nulls.measures)}
+
+
+def adjusted_table(study: Study) -> dict[str, Any]:
+    """For the job that puts intervals on adjusted measures, beside the untrained reference."""
+    return {
+        **grid(study),
+        "init_seeds": {refit.name: refit.init_seed for refit in study.refits},
+        "heads": {name: one.heads for name, one in study.config.architectures.items()},
+        "crossed": study.crossed,
+        "untrained": study.untrained,
+    }
+
+
+def claims_table(study: Study) -> dict[str, Any]:
+    """For the job that tests the claims."""
+    methods = study.config.ablation.methods
+    return {
+        **grid(study),
+        **shapes(study),
+        "claims": study.config.claims.model_dump(),
+        "crossed": study.crossed,
+        "method": "zero" if "zero" in methods else methods[0],
+        "name": study.name,
+        "prompts": study.measured["prompts"],
+        "text": study.measured["text"],
+    }
+
+
 def _shape(study: Study, architecture: str) -> dict[str, Any]:
     return {
         **study.config.architectures[architecture].model_dump(),

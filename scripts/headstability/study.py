@@ -92,6 +92,27 @@ class Study:
             "text": self.config.ablation.text,
         }
 
+    @property
+    def crossed(self) -> bool:
+        """Whether refits cross init seeds with data seeds, and so are not independent."""
+        return isinstance(self.config.refits, CrossedRefits)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether stability is measured on untrained weights, too."""
+        return self.config.nulls.untrained and 0 in self.config.training.checkpoint_steps
+
+    def untrained_files(self, pattern: str) -> list[str]:
+        """What step 0 is measured in: of one weight decay, as weights start equal."""
+        if not self.untrained:
+            return []
+        return self.every(pattern, **{**self.measured, **self.at_start})
+
+    @property
+    def at_start(self) -> dict[str, str]:
+        """Wildcards of the untrained reference."""
+        return {"step": "0", "weight_decay": self.weight_decays[0]}
+
     def values(self) -> dict[str, list[str]]:
         """Every value of the wildcards that span the grid."""
         return {

@@ -21,6 +21,7 @@ _SECTIONS = {
     "head_atlas_table": "atlas.",
     "refits_needed_table": "refits_needed.",
     "role_scores": "roles.",
+    "adjust": "nulls.",
 }
 # Places that are not keys of their rule's section.
 _ELSEWHERE = {
@@ -50,6 +51,13 @@ _ELSEWHERE = {
     ("refits_needed_table", "refits"): "refits",
     ("role_scores", "seeds"): "refits",
     ("role_scores", "device"): "training.device",
+    ("adjust", "refits"): "refits",
+    ("adjusted_table", "heads"): "architectures",
+    ("adjusted_table", "untrained"): "nulls.untrained and training.checkpoint_steps",
+    ("claims_table", "method"): "ablation.methods",
+    ("claims_table", "prompts"): "stability.prompts",
+    ("claims_table", "text"): "ablation.text",
+    ("claims_table", "name"): "study",
 }
 _KEYS = {
     "root": "study",
@@ -75,6 +83,8 @@ _KEYS = {
     "steps": "training.steps",
     "time_steps": "time_course.steps",
     "tokens_per_step": "training.batch and training.context",
+    "init_seeds": "refits",
+    "crossed": "refits",
 }
 _ABSENT = "(not set)"
 

@@ -210,20 +210,24 @@ BELOW = {
     | {f"{name}_table" for name in LAYERS}
     | QUESTIONS
     | {"residual_similarity", "residual_table", "residual", "norms", "attention_norms_table"}
-    | {"attention_norms", "weight_norms_table", "weight_norms", "meta_sne_table", "draw_meta_sne"},
-    "residual_similarity": {"residual_table", "residual"},
+    | {"attention_norms", "weight_norms_table", "weight_norms", "meta_sne_table", "draw_meta_sne"}
+    | {"adjust", "adjusted_table", "adjusted", "claims_table", "claims"},
+    "residual_similarity": {"residual_table", "residual", "claims_table", "claims"},
     "role_scores": {"roles_table", "roles"},
     "stability": QUESTIONS
     | {"heads_table", "layer_stability_table", "stability_ablation_table", "head_map_table"}
     | {"pairwise_table", "layer_stability", "stability_ablation", "draw_head_map"}
     | {"draw_pairwise", "head_atlas_table", "draw_head_atlas", "residual_table", "residual"}
     | {"weight_norms_table", "weight_norms"}
-    | {f"{name}{end}" for name in LAYERS for end in ("", "_table")},
+    | {f"{name}{end}" for name in LAYERS for end in ("", "_table")}
+    | {"adjusted_table", "adjusted", "claims_table", "claims"},
     "norms": {"attention_norms_table", "attention_norms", "weight_norms_table", "weight_norms"},
     "meta_sne_table": {"draw_meta_sne"},
-    "ablation": {"heads_table", "stability_ablation_table", "stability_ablation"},
+    "ablation": {"heads_table", "stability_ablation_table", "stability_ablation"}
+    | {"layer_stability", "head_map_table", "draw_head_map", "claims_table", "claims"},
     "pairwise_table": {"draw_pairwise"},
     "layer_stability": set(),
+    "adjust": {"adjusted_table", "adjusted", "claims_table", "claims"},
     "layer_stability_table": {"layer_stability"}
     | {f"{name}{end}" for name in LAYERS - {"commonness"} for end in ("", "_table")}
     | {"residual_table", "residual", "weight_norms_table", "weight_norms"},

@@ -1,6 +1,8 @@
 """Which jobs use each module: what a statement more in it sets off."""
 
 from plan import (
+    ADJUSTED,
+    CLAIMS,
     COMMONNESS,
     CONTRAST,
     CORRELATION,
@@ -28,12 +30,25 @@ MAP = "Map of all heads"
 # Tables that are computed; those of pairs are copied from the stability jobs.
 LAYER_TABLES = (CROSS_LAYER, COMMONNESS, CONTRAST, EXTREMES)
 ANCHORS = "Table of the anchor's heads"
-TABLES = (HEADS, LAYERS, CORRELATION, ANCHORS, *LAYER_TABLES, *STREAM_TABLES, LENGTHS, PERPLEXITY)
-TABLES += (DOSE, NEEDED)
+TABLES = (
+    HEADS,
+    LAYERS,
+    CORRELATION,
+    ANCHORS,
+    *LAYER_TABLES,
+    *STREAM_TABLES,
+    LENGTHS,
+    PERPLEXITY,
+    ADJUSTED,
+    CLAIMS,
+    DOSE,
+    NEEDED,
+)
 # Tables over all conditions; figures of single conditions are not below them.
-AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS, LENGTHS, PERPLEXITY)
+AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS, LENGTHS, PERPLEXITY, ADJUSTED, CLAIMS)
 AGGREGATES += (DOSE, NEEDED, ROLES)
 SCORES = "Roles of the heads"
+BIASES = "Adjusted stability"
 ATLAS, BY_LENGTH = "Table of matched patterns", "Stability by prompt length"
 
 # A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
@@ -65,8 +80,8 @@ MODULES = {
     "headstability/tables/__init__.py": ("Stability", *TABLES, MAP, SCORES),
     "headstability/tables/reading.py": (*AGGREGATES, *STREAM_TABLES),
     "headstability/tables/stability.py": (LAYERS, "Table of the anchor's heads"),
-    "headstability/tables/ablation.py": (HEADS, CORRELATION),
-    "headstability/statistics.py": (HEADS, CORRELATION, *STREAM_TABLES),
+    "headstability/tables/ablation.py": (HEADS, CORRELATION, ANCHORS),
+    "headstability/statistics.py": (HEADS, CORRELATION, ANCHORS, CLAIMS, *STREAM_TABLES),
     "headstability/labels.py": (*TABLES, *FIGURES, SCORES),
     "headstability/plots/style.py": FIGURES,
     "headstability/plots/layers.py": (
@@ -98,7 +113,6 @@ MODULES = {
     "headstability/plots/prompt_length.py": ("Figure: stability by",),
     "headstability/plots/atlas.py": ("Figure: head atlas",),
     "headstability/roles.py": (SCORES,),
-    "headstability/adjusted.py": (SCORES,),
     "headstability/role_prompts.py": (SCORES,),
     "headstability/condition_roles.py": (SCORES,),
     "headstability/uncertainty.py": (SCORES, DOSE, NEEDED),
@@ -117,6 +131,18 @@ MODULES = {
     "prefixes.py": (BY_LENGTH,),
     "head_atlas_table.py": (ATLAS,),
     "perplexity.py": ("Figure: perplexity",),
+    "headstability/adjusted.py": (BIASES, ADJUSTED, SCORES),
+    "headstability/adjusted_conditions.py": (BIASES,),
+    "headstability/claims.py": (HEADS, CORRELATION, ANCHORS, CLAIMS),
+    "headstability/verdicts.py": (HEADS, CORRELATION, ANCHORS, CLAIMS),
+    "headstability/claims_report.py": (CLAIMS,),
+    "headstability/tables/adjusted.py": (ADJUSTED,),
+    "headstability/tables/claims.py": (CLAIMS,),
+    "headstability/tables/replicates.py": (ADJUSTED, CLAIMS),
+    "headstability/plots/adjusted.py": ("Figure: adjusted",),
+    "headstability/plots/claims.py": ("Figure: the claims",),
+    "adjust.py": (BIASES,),
+    "claims_table.py": (CLAIMS,),
     "headstability/errors.py": NOTHING,
     "headstability/progress.py": NOTHING,
     "headstability/liveness.py": NOTHING,

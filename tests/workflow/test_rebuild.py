@@ -299,13 +299,14 @@ def test_another_number_of_cores(smoke, args):
 
 # --- files that are gone ------------------------------------------------------------------
 
+STABILITY = "Stability of two, wd 0, step 30$"
 GONE = {
     "figures/layer_stability.png": ("Figure: layer stability",),
     "figures/head_map/two/wd0.pdf": ("Figure: head map of two, wd 0$",),
     "tables/heads.csv": (HEADS,),
     "conditions/two/wd0/step30/ablation/passages/seed2.csv": ("Ablating two, wd 0, seed2",),
-    "conditions/two/wd0/step30/stability/passages/pairs.csv": ("Stability of two, wd 0$",),
-    "conditions/two/wd0/step30/stability/passages/commonness.csv": ("Stability of two, wd 0$",),
+    "conditions/two/wd0/step30/stability/passages/pairs.csv": (STABILITY,),
+    "conditions/two/wd0/step30/stability/passages/commonness.csv": (STABILITY,),
     "conditions/two/wd0/refits.csv": ("Checking that the refits of two, wd 0 differ",),
     "tables/pairwise/one/wd0.1.csv": (r"Table of pairs of refits of one, wd 0\.1",),
 }
@@ -323,7 +324,7 @@ GONE_WITHIN = {
         "Caching two, wd 0, seed2, step 30, on passages"
     ),
     "conditions/two/wd0/step30/stability/passages/similarity.zarr.zip": (
-        "Comparing the heads of two, wd 0"
+        "Comparing the heads of two, wd 0, step 30"
     ),
     "cells/one/wd0/seed1/checkpoints/step0.safetensors": "Training one, wd 0, seed1",
     "cells/one/wd0/seed1/training.csv": "Training one, wd 0, seed1",
