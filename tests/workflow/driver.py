@@ -76,7 +76,7 @@ def kill_group(process, number=signal.SIGKILL):
     return process.wait(timeout=60)
 
 
-def wait_for(condition, process=None, timeout=90):
+def wait_for(condition, process=None, timeout=180):
     """Wait until `condition()` holds; fails if the process ends before."""
     deadline = time.monotonic() + timeout
     while not condition():
