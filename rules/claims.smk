@@ -23,7 +23,8 @@ rule adjust:
     params:
         spec=spec("adjust"),
     message:
-        "Adjusted stability of {wildcards.architecture}, wd {wildcards.weight_decay}"
+        "Adjusted stability of {wildcards.architecture}, wd {wildcards.weight_decay}, "
+        "step {wildcards.step}"
     script:
         "../scripts/adjust.py"
 

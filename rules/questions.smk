@@ -47,6 +47,7 @@ rule origin:
 rule dose_table:
     input:
         pairs=for_figure("dose", paths.stability_pairs),
+        adjusted=for_figure("dose", paths.adjusted_pairs),
         refits=study.every(paths.refits),
     output:
         table=paths.table_of("dose"),
@@ -90,6 +91,7 @@ rule dose:
 rule time_course_table:
     input:
         pairs=for_figure("time_course", paths.stability_pairs, step=study.time_steps),
+        adjusted=for_figure("time_course", paths.adjusted_pairs, step=study.time_steps),
         ablations=study.every(
             paths.ablation, **{**study.measured, "step": study.time_steps}
         ),

@@ -1,6 +1,7 @@
 """Table of measures over training."""
 
 from headstability.files import write_csv
+from headstability.tables.intervals import stability_and_excess
 from headstability.tables.reading import read_conditions
 from headstability.tables.time_course import time_course_table
 from job import Job, run
@@ -17,7 +18,8 @@ def main(job: Job) -> None:
         for refit in spec["refits"]
         for step in steps
     ]
-    pairs = {"stability": read_conditions(at_steps, job.input.pairs)}
+    stability = read_conditions(at_steps, job.input.pairs)
+    pairs = stability_and_excess(stability, read_conditions(at_steps, job.input.adjusted))
     ablations = read_conditions(cells, job.input.ablations)
     table = time_course_table(pairs, ablations, spec["seeds"], spec["tokens_per_step"])
     write_csv(job.output.table, table)

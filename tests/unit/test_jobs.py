@@ -227,7 +227,7 @@ BELOW = {
     | {"layer_stability", "head_map_table", "draw_head_map", "claims_table", "claims"},
     "pairwise_table": {"draw_pairwise"},
     "layer_stability": set(),
-    "adjust": {"adjusted_table", "adjusted", "claims_table", "claims"},
+    "adjust": {"adjusted_table", "adjusted", "claims_table", "claims", "dose_table", "dose"},
     "layer_stability_table": {"layer_stability"}
     | {f"{name}{end}" for name in LAYERS - {"commonness"} for end in ("", "_table")}
     | {"residual_table", "residual", "weight_norms_table", "weight_norms"},

@@ -122,7 +122,8 @@ class Plan:
         self.needs[NEEDED.replace("Table of", "Figure:")] = {NEEDED}
         self.needs["Figure: stability by role"] = {ROLES}
         if len(decays) > 1:
-            self.needs[DOSE] = stabilities | checked
+            adjusted = {s.replace("Stability", "Adjusted stability") for s in stabilities}
+            self.needs[DOSE] = stabilities | checked | adjusted
             self.needs[DOSE.replace("Table of", "Figure:")] = {DOSE}
 
     def _claims(self, architectures, decays, refits, step, prompts):
@@ -130,7 +131,7 @@ class Plan:
         self.needs[ADJUSTED], self.needs[CLAIMS] = set(), {HEADS}
         for condition in (f"{name}, wd {decay}" for name in architectures for decay in decays):
             caches = {f"Caching {condition}, {r}, step {step}, on {prompts}" for r in refits}
-            adjusted = f"Adjusted stability of {condition}"
+            adjusted = f"Adjusted stability of {condition}, step {step}"
             self.needs[adjusted] = {*caches, f"Comparing the heads of {condition}, step {step}"}
             stability = f"Stability of {condition}, step {step}"
             self.needs[ADJUSTED] |= {adjusted, stability}

@@ -56,6 +56,19 @@ class Seeds:
         return out
 
 
+def stability_and_excess(
+    stability: pd.DataFrame, adjusted: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """Tables of pairs by measure: raw stability, and its excess over the shuffled null.
+
+    Args:
+        stability: labels, refit_a, refit_b, layer, stability.
+        adjusted: the same of every adjusted measure, with its name (measure).
+    """
+    excess = adjusted[adjusted["measure"] == "excess"]
+    return {"stability": stability, "excess": excess.rename(columns={"stability": "excess"})}
+
+
 def by_condition(table: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     """Labels and rows of every condition, in the order of the table."""
     for key, part in table.groupby(CONDITION, sort=False):
