@@ -77,8 +77,8 @@ def test_the_time_course_asks_for_its_steps_and_nothing_else_does():
         paths = [path for path, other in expected_files(study) if other == rule]
         return {int(found) for path in paths for found in re.findall(r"/step(\d+)[/.]", path)}
 
-    plain = Study(config())
-    study = Study(config(time_course__steps=[0, 20]))
+    plain = Study(config(nulls__untrained=False))
+    study = Study(config(nulls__untrained=False, time_course__steps=[0, 20]))
     assert study.time_steps == ["0", "20", "40"]
     for rule in ("cache", "similarity", "stability", "ablation"):
         assert steps_of(study, rule) == {0, 20, 40}, rule
@@ -86,6 +86,10 @@ def test_the_time_course_asks_for_its_steps_and_nothing_else_does():
     for rule in ("residual_similarity", "prefixes", "role_scores", "evaluate"):
         assert steps_of(study, rule) == {40}, rule
     assert any("/step20/stability/" in path for path in measurement_paths(study))
+    # The untrained reference is measured at the first weight decay, whatever the steps.
+    both = Study(config(time_course__steps=[0, 20]))
+    assert steps_of(both, "similarity") == {0, 20, 40}
+    assert len({path for path, _ in expected_files(both)}) == len(list(expected_files(both)))
     included = Study(config(time_course__steps=[0, 20], figures__include=["pairwise"]))
     assert steps_of(included, "stability") == {40}
     possible = {path for path, _ in expected_files(included, on_request=True)}
