@@ -1,18 +1,17 @@
 """The jobs of a study: their parameters, and which of their files a study expects."""
 
 import hashlib
-import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from .codehash import code_hashes
-from .kinds import DRAWN_BY, KINDS
-from .paths import fill
-from .study import Study
+from .kinds import DRAWN_BY, KINDS, JobKind
+from .study import Study, combinations
 
 
 def everything(study: Study) -> dict[str, Any]:
@@ -21,6 +20,10 @@ def everything(study: Study) -> dict[str, Any]:
     possible = {path for path, _ in expected_files(study, on_request=True)}
     on_request = sorted(possible - set(expected))
     return {"root": study.paths.root, "expected": expected, "on_request": on_request}
+
+
+# Every rule with a script: those that make files, and the one that looks at all of them.
+RULES = ChainMap(KINDS, {"verify": JobKind(everything, lambda study: [])})
 
 
 def job_parameter(
@@ -34,7 +37,7 @@ def job_parameter(
         wildcards: of the job.
         code: what `codehash.code_hashes` says of the rule's script, <rule>.py.
     """
-    make = everything if rule == "verify" else KINDS[rule].spec
+    make = RULES[rule].spec
     wanted = [name for name in signature(make).parameters if name in wildcards]
     chosen = make(study, **{name: wildcards[name] for name in wanted})
     parameter = {"code": code, "spec": chosen}
@@ -58,7 +61,7 @@ class Parameters:
             scripts: folder of the scripts; a rule's is <rule>.py.
         """
         self.study = study
-        self.code = {rule: code_hashes(scripts / f"{rule}.py") for rule in [*KINDS, "verify"]}
+        self.code = {rule: code_hashes(scripts / f"{rule}.py") for rule in RULES}
         self.digests: dict[tuple, str] = {}
         self._wildcards = {rule: _wildcard_names(study, rule) for rule in KINDS}
 
@@ -78,8 +81,7 @@ class Parameters:
         self, rule: str, wildcards: Mapping[str, str]
     ) -> Iterator[tuple[str, dict[str, str]]]:
         """The jobs one job reads from: of all refits or conditions where it names none."""
-        upstream = () if rule == "verify" else KINDS[rule].upstream
-        for other in upstream:
+        for other in RULES[rule].upstream:
             given = {**self.study.measured, **wildcards}
             if rule == "ablation" and other == "prompts":
                 if given["text"] == "held_out":
@@ -88,15 +90,6 @@ class Parameters:
                 given["prompts"] = given["text"]
             for chosen in combinations(self.study.values() | given, self._wildcards[other]):
                 yield other, chosen
-
-
-def combinations(
-    values: Mapping[str, str | list[str]], names: Iterable[str]
-) -> Iterator[dict[str, str]]:
-    """Every choice of one value for each of the names."""
-    lists = [[values[n]] if isinstance(values[n], str) else values[n] for n in names]
-    for chosen in itertools.product(*lists):
-        yield dict(zip(names, chosen, strict=True))
 
 
 def _wildcard_names(study: Study, rule: str) -> list[str]:
@@ -150,8 +143,7 @@ def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str
         values = study.values() | study.measured
         values |= every if on_request else special.get(rule, {})
         for pattern in kind.outputs(study):
-            names = dict.fromkeys(re.findall(r"\{(\w+)\}", pattern))
-            yield from ((fill(pattern, **chosen), rule) for chosen in combinations(values, names))
+            yield from ((path, rule) for path in study.every(pattern, **values))
 
 
 def measurement_paths(study: Study) -> list[str]:
@@ -161,7 +153,7 @@ def measurement_paths(study: Study) -> list[str]:
 
 def wildcards_of(study: Study, rule: str, path: str) -> dict[str, str] | None:
     """The wildcards of the job of `rule` that makes `path`; None if it makes no such file."""
-    for pattern in KINDS[rule].outputs(study) if rule in KINDS else []:
+    for pattern in RULES[rule].outputs(study):
         parts = re.split(r"\{(\w+)\}", pattern)
         seen: set[str] = set()
         text = ""
