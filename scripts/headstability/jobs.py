@@ -1,19 +1,18 @@
 """The jobs of a study: their parameters, and which of their files a study expects."""
 
 import hashlib
-import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from .catalogue import FIGURES
 from .codehash import code_hashes
-from .kinds import DRAWN_BY, KINDS
-from .paths import fill
-from .study import Study
+from .kinds import DRAWN_BY, KINDS, JobKind
+from .study import Study, combinations
 
 # Rules whose jobs of step 0 the untrained reference needs.
 UNTRAINED = ("cache", "similarity", "stability")
@@ -27,6 +26,10 @@ def everything(study: Study) -> dict[str, Any]:
     return {"root": study.paths.root, "expected": expected, "on_request": on_request}
 
 
+# Every rule with a script: those that make files, and the one that looks at all of them.
+RULES = ChainMap(KINDS, {"verify": JobKind(everything, lambda study: [])})
+
+
 def job_parameter(
     study: Study, rule: str, wildcards: Mapping[str, str], code: dict[str, str]
 ) -> dict[str, Any]:
@@ -38,7 +41,7 @@ def job_parameter(
         wildcards: of the job.
         code: what `codehash.code_hashes` says of the rule's script, <rule>.py.
     """
-    make = everything if rule == "verify" else KINDS[rule].spec
+    make = RULES[rule].spec
     wanted = [name for name in signature(make).parameters if name in wildcards]
     chosen = make(study, **{name: wildcards[name] for name in wanted})
     parameter = {"code": code, "spec": chosen}
@@ -62,7 +65,7 @@ class Parameters:
             scripts: folder of the scripts; a rule's is <rule>.py.
         """
         self.study = study
-        self.code = {rule: code_hashes(scripts / f"{rule}.py") for rule in [*KINDS, "verify"]}
+        self.code = {rule: code_hashes(scripts / f"{rule}.py") for rule in RULES}
         self.digests: dict[tuple, str] = {}
         self._wildcards = {rule: _wildcard_names(study, rule) for rule in KINDS}
 
@@ -82,11 +85,10 @@ class Parameters:
         self, rule: str, wildcards: Mapping[str, str]
     ) -> Iterator[tuple[str, dict[str, str]]]:
         """The jobs one job reads from: of all refits or conditions where it names none."""
-        upstream = () if rule == "verify" else KINDS[rule].upstream
-        for other in upstream:
+        for other in RULES[rule].upstream:
             given = {**self.study.measured, **wildcards}
-            if KINDS[rule].steps:
-                given["step"] = KINDS[rule].steps(self.study)
+            if RULES[rule].steps:
+                given["step"] = RULES[rule].steps(self.study)
             if rule == "ablation" and other == "prompts":
                 if given["text"] == "held_out":
                     yield "tokens", {}
@@ -94,15 +96,6 @@ class Parameters:
                 given["prompts"] = given["text"]
             for chosen in combinations(self.study.values() | given, self._wildcards[other]):
                 yield other, chosen
-
-
-def combinations(
-    values: Mapping[str, str | list[str]], names: Iterable[str]
-) -> Iterator[dict[str, str]]:
-    """Every choice of one value for each of the names."""
-    lists = [[values[n]] if isinstance(values[n], str) else values[n] for n in names]
-    for chosen in itertools.product(*lists):
-        yield dict(zip(names, chosen, strict=True))
 
 
 def _wildcard_names(study: Study, rule: str) -> list[str]:
@@ -174,12 +167,9 @@ def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str
         if rule in UNTRAINED and untrained and not on_request:
             places.append(values | study.at_start)
         for pattern in kind.outputs(study):
-            names = dict.fromkeys(re.findall(r"\{(\w+)\}", pattern))
             # The time course may hold the untrained step, too.
-            filled = dict.fromkeys(
-                fill(pattern, **chosen) for place in places for chosen in combinations(place, names)
-            )
-            yield from ((path, rule) for path in filled)
+            paths = (path for place in places for path in study.every(pattern, **place))
+            yield from ((path, rule) for path in dict.fromkeys(paths))
 
 
 def measurement_paths(study: Study) -> list[str]:
@@ -189,7 +179,7 @@ def measurement_paths(study: Study) -> list[str]:
 
 def wildcards_of(study: Study, rule: str, path: str) -> dict[str, str] | None:
     """The wildcards of the job of `rule` that makes `path`; None if it makes no such file."""
-    for pattern in KINDS[rule].outputs(study) if rule in KINDS else []:
+    for pattern in RULES[rule].outputs(study):
         parts = re.split(r"\{(\w+)\}", pattern)
         seen: set[str] = set()
         text = ""

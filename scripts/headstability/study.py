@@ -4,9 +4,10 @@ import difflib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .catalogue import ALSO, FIGURES, TABLES
 from .config_check import check_config
@@ -128,13 +129,9 @@ class Study:
             pattern: a path.
             wildcards: values of the others, and of those that are settled; a list for several.
         """
-        names = re.findall(r"\{(\w+)\}", pattern)
-        values = self.values() | wildcards
-        free = [name for name in values if name in names and isinstance(values[name], list)]
-        combinations = itertools.product(*(values[name] for name in free))
+        names = dict.fromkeys(re.findall(r"\{(\w+)\}", pattern))
         return [
-            fill(pattern, **{**wildcards, **dict(zip(free, chosen, strict=True))})
-            for chosen in combinations
+            fill(pattern, **chosen) for chosen in combinations(self.values() | wildcards, names)
         ]
 
     @property
@@ -327,6 +324,18 @@ class Study:
             f"study {self.name!r} has no {kind[:-1]} {name!r}. There are, each as {endings}: "
             f"{', '.join(known)}.{guess}"
         )
+
+
+def combinations(values: Mapping[str, object], names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Every choice of one value for each of the names.
+
+    Args:
+        values: by name, one value or a list of them.
+        names: which of them to choose for; the last one changes fastest.
+    """
+    lists = [values[name] if isinstance(values[name], list) else [values[name]] for name in names]
+    for chosen in itertools.product(*lists):
+        yield dict(zip(names, chosen, strict=True))
 
 
 def _refits(configured: int | list[int] | CrossedRefits) -> list[Refit]:
