@@ -86,6 +86,8 @@ _KEYS = {
     "init_seeds": "refits",
     "crossed": "refits",
 }
+# Places that hold something for every refit: which refits there are says it all.
+_BY_REFIT = ("seeds", "init_seeds")
 _ABSENT = "(not set)"
 
 
@@ -132,6 +134,9 @@ def config_key(rule: str, wildcards: Mapping[str, str], place: str) -> str:
 def differences(old: Any, new: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Places at which two specifications differ, with the values there."""
     if isinstance(old, dict) and isinstance(new, dict):
+        if place in _BY_REFIT and old.keys() != new.keys():
+            yield place, sorted(old), sorted(new)
+            return
         for key in sorted({*old, *new}):
             inner = f"{place}.{key}" if place else key
             yield from differences(old.get(key, _ABSENT), new.get(key, _ABSENT), inner)
