@@ -255,7 +255,7 @@ EDITS = {
     "batches": TRAINING,
     "engine": TRAINING,
     "recipe": TRAINING,
-    "precision": {"train", "ablation", "evaluate"},
+    "precision": {"train", "ablation", "evaluate", "cache"},
     "perplexity": {"evaluate"},
     "texts": {"evaluate"},
     "prompt_length": {"prefixes"},
