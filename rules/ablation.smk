@@ -16,8 +16,8 @@ rule ablation:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("ablation"),
+        runtime=minutes("ablation"),
     params:
         spec=spec("ablation"),
     message:
@@ -34,6 +34,7 @@ rule heads_table:
         table=paths.table_of("heads"),
     log:
         paths.log_of("tables/heads"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -55,6 +56,7 @@ rule stability_ablation_table:
         table=paths.table_of("stability_ablation"),
     log:
         paths.log_of("tables/stability_ablation"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -76,6 +78,7 @@ rule stability_ablation:
         **figure_files("stability_ablation"),
     log:
         paths.log_of("figures/stability_ablation"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -19,8 +19,8 @@ rule train:
     # Two single-thread cells side by side beat one cell on two threads by half.
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=memory("train"),
+        runtime=minutes("train"),
         # Least time between saved states: how much work a killed job can lose.
         save_seconds=20,
     params:
@@ -46,8 +46,8 @@ rule cache:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory("cache"),
+        runtime=minutes("cache"),
     params:
         spec=spec("cache"),
     message:
@@ -65,6 +65,7 @@ rule refits:
         refits=paths.refits,
     log:
         paths.log_of(f"refits/{paths.condition_name}"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1

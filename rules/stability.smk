@@ -18,8 +18,8 @@ rule stability:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory("stability"),
+        runtime=minutes("stability"),
     params:
         spec=spec("stability"),
     message:
@@ -36,6 +36,7 @@ rule layer_stability_table:
         table=paths.table_of("layer_stability"),
     log:
         paths.log_of("tables/layer_stability"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -57,6 +58,7 @@ rule layer_stability:
         **figure_files("layer_stability"),
     log:
         paths.log_of("figures/layer_stability"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -78,6 +80,7 @@ rule head_map_table:
         table=paths.table_of(FIGURES["head_map"]),
     log:
         paths.log_of(f"tables/{FIGURES['head_map']}"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -99,6 +102,7 @@ rule draw_head_map:
         **figure_files("head_map"),
     log:
         paths.log_of(f"figures/{FIGURES['head_map']}"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -126,6 +130,7 @@ rule pairwise_table:
         table=paths.table_of(FIGURES["pairwise"]),
     log:
         paths.log_of(f"tables/{FIGURES['pairwise']}"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -147,6 +152,7 @@ rule draw_pairwise:
         **figure_files("pairwise"),
     log:
         paths.log_of(f"figures/{FIGURES['pairwise']}"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
