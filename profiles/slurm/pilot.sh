@@ -33,11 +33,11 @@ run=$!
 set +m
 stopped=
 trap 'stopped=yes; kill -TERM -- "-$run"' USR1 TERM
-code=0
 while kill -0 "$run" 2>/dev/null; do
-  code=0
-  wait "$run" || code=$? # ends early when a signal comes
+  wait "$run" || true # ends early when a signal comes
 done
+code=0
+wait "$run" || code=$?
 if [ -n "$stopped" ] && [ "$code" -ne 0 ]; then
   echo "The allocation ends; states are saved. Submit the same line again to go on."
 fi
