@@ -53,11 +53,14 @@ def need(memory_bytes: float, seconds: float, cuda: bool = False) -> Need:
 # --- a transformer (docs/methods.md, "Model") ---------------------------------------------
 
 
+def block_weights(sizes: Sizes) -> int:
+    """Entries of one layer's weight matrices: 4 d^2 of attention, 8 d^2 of the MLP."""
+    return (12 if sizes.mlp else 4) * sizes.d_model**2
+
+
 def block_parameters(sizes: Sizes) -> int:
-    """Numbers in one layer: weights and biases of attention and MLP, and their LayerNorms."""
-    width = sizes.d_model
-    attention = 4 * width**2 + 4 * width + 2 * width
-    return attention + (8 * width**2 + 5 * width + 2 * width if sizes.mlp else 0)
+    """Numbers in one layer: weight matrices, biases and LayerNorms."""
+    return block_weights(sizes) + (13 if sizes.mlp else 6) * sizes.d_model
 
 
 def parameters(sizes: Sizes) -> int:
@@ -75,7 +78,7 @@ def forward_flops(sizes: Sizes, length: int) -> float:
         sizes: the model; looking an embedding up costs nothing.
         length: positions T in a row.
     """
-    weights = sizes.layers * block_parameters(sizes) + sizes.vocabulary * sizes.d_model
+    weights = sizes.layers * block_weights(sizes) + sizes.vocabulary * sizes.d_model
     return 2 * weights + 4 * sizes.layers * length * sizes.d_model
 
 
@@ -167,7 +170,7 @@ def ablating(sizes: Sizes, lengths: Sequence[int], batch: int, heads_at_once: in
     tokens, longest = sum(lengths), max(lengths)
     # For every head of a layer, that layer and those above are run again: half the model.
     passes = 1 + sizes.layers * sizes.heads * 0.5 * (1 + 1 / sizes.layers)
-    block = 2 * block_parameters(sizes) * sizes.layers + 4 * sizes.layers * longest * sizes.d_model
+    block = 2 * block_weights(sizes) * sizes.layers + 4 * sizes.layers * longest * sizes.d_model
     logits = 2 * sizes.vocabulary * sizes.d_model
     flops = tokens * (passes * block + (1 + sizes.layers * sizes.heads) * logits)
     running = pattern_bytes(sizes, batch, longest)

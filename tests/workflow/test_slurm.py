@@ -33,10 +33,10 @@ FASTER = {
     "local-cores: 1": "local-cores: 2",
     "  train:\n": "  train:\n    save_seconds: 0\n",
 }
-# A job of one minute is warned as soon as Slurm, which looks every half minute, sees it.
-ONE_MINUTE = {
-    "USR1@120": "USR1@20",
-    "  train:\n": "  train:\n    save_seconds: 0\n    runtime: 1 if attempt == 1 else 10\n",
+# Slurm looks every half minute whom to warn: this one after half a minute to a minute.
+TWO_MINUTES = {
+    "USR1@120": "USR1@60",
+    "  train:\n": "  train:\n    save_seconds: 0\n    runtime: 2 if attempt == 1 else 10\n",
 }
 # Training that takes a fifth of a second more for every step while the file `slow` is there. Its
 # bytes are the same, and job.py is not part of what is hashed.
@@ -152,7 +152,7 @@ def runs(slurm, smoke, tiny, tmp_path_factory):  # noqa: F811
     folders = {
         "smoke": copy_of(smoke, home / "smoke", "results/smoke/*/two/wd0.1"),
         "hit": copy_of(tiny, home / "hit", *results, slow=True),
-        "late": copy_of(tiny, home / "late", *results, slow=True, **ONE_MINUTE),
+        "late": copy_of(tiny, home / "late", *results, slow=True, **TWO_MINUTES),
         "pilot": copy_of(tiny, home / "pilot", *results, slow=True),
     }
     targets = [f"{CELLS}/seed{seed}/provenance.json" for seed in (1, 2)]
@@ -160,7 +160,7 @@ def runs(slurm, smoke, tiny, tmp_path_factory):  # noqa: F811
         "hit": start(folders["hit"], *targets, *TINY, *CLUSTER),
         "late": start(folders["late"], targets[0], *TINY, *CLUSTER),
     }
-    cut = ("--time=1", "--signal=B:USR1@20", "--", *targets, *TINY)
+    cut = ("--time=2", "--signal=B:USR1@60", "--", *targets, *TINY)
     pilots = [submit(folders["pilot"], *cut)]
     pilots += [submit(folders["pilot"], "--time=9", "--", *TINY)]
     processes["smoke"] = start(folders["smoke"], *SMOKE, *CLUSTER)
