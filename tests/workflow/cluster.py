@@ -9,8 +9,6 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
-
 NEEDED = ("slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scontrol", "munged")
 PACKAGES = "apt-get install --no-install-recommends slurmctld slurmd slurm-client munge"
 ETC = Path("/etc/slurm")
@@ -188,12 +186,3 @@ def ended(number):
     shown = run("scontrol", "show", "job", str(number))
     words = dict(word.split("=", 1) for word in shown.split() if "=" in word)
     return words["JobState"], words["ExitCode"]
-
-
-@pytest.fixture(scope="session")
-def slurm(tmp_path_factory):
-    """A running one-node cluster, or the reason why there is none."""
-    if reason := why_not():
-        pytest.skip(f"no Slurm here: {reason}")
-    with cluster(tmp_path_factory.mktemp("slurm") / "cluster") as home:
-        yield home
