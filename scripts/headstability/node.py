@@ -79,7 +79,7 @@ def take_gpu(patience: float = 30.0) -> str | None:
     while True:
         for slot in range(share):
             for gpu in visible:
-                if _held(home / f"{gpu}.{slot}"):
+                if _held(home / f"{gpu.replace('/', '_')}.{slot}"):
                     os.environ["CUDA_VISIBLE_DEVICES"] = gpu
                     return gpu
         if time.monotonic() > deadline:

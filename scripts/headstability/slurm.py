@@ -148,6 +148,8 @@ def refusal(said: str, site: Site, partition: str = "partition") -> str:
     setting = next(found, None)
     if setting == "partition":
         setting = partition
+    elif setting == "gpu_type" and partition == "partition":  # no GPU was asked for
+        setting = None
     last = said.strip().splitlines()[-1] if said.strip() else "without a reason"
     message = f"Slurm refuses this study's jobs ({last}). "
     if setting is None:

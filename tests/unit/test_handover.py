@@ -16,7 +16,8 @@ CODE = {"train": {"train.py": "0123", "headstability.model": "4567"}}
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(RUN, raising=False)
+    monkeypatch.setenv(RUN, "")  # so that it is restored, whatever the tests do
+    monkeypatch.delenv(RUN)
     return tmp_path
 
 

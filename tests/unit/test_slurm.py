@@ -191,6 +191,12 @@ def test_a_wrong_gpu_partition_and_type(cluster, tmp_path):
         assert "gpu:a100:4" in str(caught.value)
 
 
+def test_the_type_of_gpu_is_not_blamed_where_none_was_asked_for(cluster):
+    said = "allocation failure: Requested node configuration is not available"
+    message = refused(cluster, Site(partition="cpu", gpu_partition="gpu", gpu_type="a100"), said)
+    assert "type of GPU" not in message
+
+
 def test_an_answer_nobody_foresaw_is_passed_on(cluster):
     message = refused(cluster, Site(), "sbatch: error: the moon is full")
     assert "(sbatch: error: the moon is full)" in message
