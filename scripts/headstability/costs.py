@@ -90,10 +90,18 @@ def activation_bytes(sizes: Sizes, tokens: int, backward: bool) -> float:
         tokens: rows times positions.
         backward: whether every layer's activations are kept for the gradient.
     """
-    width = (34 if sizes.mlp else 16) * sizes.d_model
     layers = sizes.layers if backward else 1
-    logits = (4 if backward else 2) * sizes.vocabulary
-    return FLOAT * tokens * (layers * width + logits)
+    return layers * layer_bytes(sizes, tokens) + (4 if backward else 2) * logit_bytes(sizes, tokens)
+
+
+def layer_bytes(sizes: Sizes, tokens: int) -> float:
+    """Memory of what one layer computes for some tokens, patterns left aside."""
+    return FLOAT * tokens * (34 if sizes.mlp else 16) * sizes.d_model
+
+
+def logit_bytes(sizes: Sizes, tokens: int) -> float:
+    """Memory of the logits of some tokens."""
+    return FLOAT * tokens * sizes.vocabulary
 
 
 def pattern_bytes(sizes: Sizes, rows: int, length: int) -> float:
@@ -174,8 +182,9 @@ def ablating(sizes: Sizes, lengths: Sequence[int], batch: int, heads_at_once: in
     logits = 2 * sizes.vocabulary * sizes.d_model
     flops = tokens * (passes * block + (1 + sizes.layers * sizes.heads) * logits)
     running = pattern_bytes(sizes, batch, longest)
-    running += activation_bytes(sizes, heads_at_once * batch * longest, backward=False)
-    memory = 2 * FLOAT * parameters(sizes) + 2 * running + 8 * batch * longest * sizes.vocabulary
+    running += layer_bytes(sizes, heads_at_once * batch * longest)
+    # Logits of one variant at a time, with what the loss makes of them.
+    memory = 2 * FLOAT * parameters(sizes) + 2 * running + 3 * logit_bytes(sizes, batch * longest)
     return need(memory, flops / CORE_RATE)
 
 

@@ -262,7 +262,7 @@ def test_a_job_on_another_node_takes_the_code_of_its_run(tmp_path, monkeypatch):
     study = Study(config())
     here = Parameters(study, SCRIPTS)
     cell = study.cells()[0]
-    former = {rule: {name: "0" * 16 for name in code} for rule, code in here.code.items()}
+    former = {rule: dict.fromkeys(code, "0" * 16) for rule, code in here.code.items()}
     there = Parameters(study, SCRIPTS, former)
     assert there.of("train", cell)["code"] == former["train"] != here.of("train", cell)["code"]
     assert there.of("train", cell)["upstream"] != here.of("train", cell)["upstream"]
