@@ -16,8 +16,8 @@ rule ablation:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("ablation"),
+        runtime=minutes("ablation"),
         gpu_slots=1,
     params:
         spec=spec("ablation"),
@@ -35,6 +35,7 @@ rule heads_table:
         table=paths.table_of("heads"),
     log:
         paths.log_of("tables/heads"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -57,6 +58,7 @@ rule stability_ablation_table:
         trend=paths.table_of("stability_ablation_trend"),
     log:
         paths.log_of("tables/stability_ablation"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -78,6 +80,7 @@ rule stability_ablation:
         **figure_files("stability_ablation"),
     log:
         paths.log_of("figures/stability_ablation"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

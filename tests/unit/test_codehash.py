@@ -277,6 +277,12 @@ EDITS = {
     "liveness": set(),
     "versions": set(),
     "progress": set(),
+    # How and where jobs run.
+    "costs": set(),
+    "handover": set(),
+    "needs": set(),
+    "slurm": set(),
+    "node": set(),
 }
 
 

@@ -1,4 +1,5 @@
 import pytest
+from cluster import cluster, why_not
 from driver import SMOKE, TINY, copy_repository, snakemake, write_tiny
 
 
@@ -18,3 +19,12 @@ def tiny(tmp_path_factory):
     write_tiny(folder)
     snakemake(folder, "--cores", "2", *TINY)
     return folder
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    """A running one-node cluster, or the reason why there is none."""
+    if reason := why_not():
+        pytest.skip(f"no Slurm here: {reason}")
+    with cluster(tmp_path_factory.mktemp("slurm") / "cluster") as home:
+        yield home
