@@ -24,6 +24,8 @@ include: "rules/streams.smk"
 include: "rules/perplexity.smk"
 include: "rules/prompt_length.smk"
 include: "rules/head_atlas.smk"
+include: "rules/questions.smk"
+include: "rules/claims.smk"
 include: "rules/targets.smk"
 include: "rules/checks.smk"
 

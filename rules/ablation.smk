@@ -33,6 +33,7 @@ rule heads_table:
         ablations=study.every(paths.ablation, **study.measured),
     output:
         table=paths.table_of("heads"),
+        dead=paths.table_of("dead_heads"),
     log:
         paths.log_of("tables/heads"),
     localrule: True

@@ -93,6 +93,19 @@ def figure_files(figure):
     }
 
 
+def for_figure(figure, pattern, **fixed):
+    """An input: a pattern filled for the whole study, once the figure is known to be possible."""
+
+    def files(wildcards):
+        try:
+            study.require_figure(figure)
+        except UserError as error:
+            stop(error)
+        return study.every(pattern, **{**study.measured, **fixed})
+
+    return files
+
+
 def explain_unknown_output(wildcards):
     """End the run with what there is instead of an unknown file or target."""
     stop(study.unknown_output(wildcards.unknown))

@@ -23,7 +23,8 @@ rule similarity:
     params:
         spec=spec("similarity"),
     message:
-        "Comparing the heads of {wildcards.architecture}, wd {wildcards.weight_decay}"
+        "Comparing the heads of {wildcards.architecture}, wd {wildcards.weight_decay}, "
+        "step {wildcards.step}"
     script:
         "../scripts/similarity.py"
 
@@ -50,7 +51,7 @@ rule stability:
     params:
         spec=spec("stability"),
     message:
-        "Stability of {wildcards.architecture}, wd {wildcards.weight_decay}"
+        "Stability of {wildcards.architecture}, wd {wildcards.weight_decay}, step {wildcards.step}"
     script:
         "../scripts/stability.py"
 
@@ -81,6 +82,7 @@ rule layer_stability_table:
 rule layer_stability:
     input:
         table=paths.table_of("layer_stability"),
+        dead=paths.table_of("dead_heads"),
     output:
         **figure_files("layer_stability"),
     log:
@@ -103,6 +105,13 @@ rule layer_stability:
 rule head_map_table:
     input:
         stability=configured(paths.stability_heads, **study.measured),
+        # Heads that cost next to nothing beside those without weight decay are dead.
+        ablations=of_refits(paths.ablation, **study.measured),
+        plain=(
+            of_refits(paths.ablation, **study.measured, weight_decay="0")
+            if "0" in study.weight_decays
+            else []
+        ),
     output:
         table=paths.table_of(FIGURES["head_map"]),
     log:

@@ -8,6 +8,7 @@ import xarray as xr
 from torch import Tensor
 
 from .model import Transformer
+from .precision import products
 from .triangles import triangle_entries
 
 
@@ -77,7 +78,7 @@ def activations(
     entry_start = np.append(0, np.cumsum(triangle_entries(lengths)))
     position_start = np.append(0, np.cumsum(lengths))
     out = _empty(model, len(prompts), int(entry_start[-1]), int(position_start[-1]), streams)
-    with torch.inference_mode():
+    with torch.inference_mode(), products("float32", device):
         for indices in batches_by_length(prompts, batch):
             tokens = pad_batch([prompts[index] for index in indices], pad=0).to(device)
             triangles = {n: _flat_triangle(n, tokens.shape[1]) for n in set(lengths[indices])}

@@ -18,6 +18,13 @@ FIGURES = {
     "perplexity": "perplexity",
     "prompt_length": "prompt_length",
     "head_atlas": f"head_atlas/{PER_CONDITION}",
+    "origin": "origin",
+    "dose": "dose",
+    "time_course": "time_course",
+    "refits_needed": "refits_needed",
+    "roles": "roles",
+    "adjusted": "adjusted",
+    "claims": "claims",
 }
 # Where a figure stands in Snakemake's report.
 CATEGORIES = {
@@ -36,8 +43,19 @@ CATEGORIES = {
     "perplexity": "Training",
     "prompt_length": "Head and layer stability",
     "head_atlas": "Head and layer stability",
+    "origin": "Questions to a study",
+    "dose": "Weight decay",
+    "time_course": "Training",
+    "refits_needed": "Questions to a study",
+    "roles": "Questions to a study",
+    "adjusted": "Head and layer stability",
+    "claims": "Claims",
 }
 # Tables that a figure's table comes with.
-ALSO = {"stability_ablation": ["stability_ablation_trend"]}
+ALSO = {
+    "stability_ablation": ["stability_ablation_trend"],
+    "layer_stability": ["dead_heads"],
+    "roles": ["roles_stability"],
+}
 # One table beside every figure, those that come with it, and one of all heads.
 TABLES = [*FIGURES.values(), *(name for names in ALSO.values() for name in names), "heads"]

@@ -22,6 +22,7 @@ def cross_checks(raw: dict) -> Iterator[tuple[str, str]]:
     yield from _check_look(raw)
     yield from _check_streams(raw)
     yield from _check_measurements(raw)
+    yield from _check_questions(raw)
     yield from _repeated("weight_decays", _get(raw, "weight_decays", kind=list) or [])
     yield from _repeated("corpus.paths", _get(raw, "corpus", "paths", kind=list) or [])
 
@@ -183,6 +184,7 @@ def _heads(raw: dict) -> int | None:
 
 def _check_measurements(raw: dict) -> Iterator[tuple[str, str]]:
     """What is measured on prompts and texts, against what the config says of them."""
+    yield from _repeated("nulls.measures", _get(raw, "nulls", "measures", kind=list) or [])
     yield from _repeated("ablation.methods", _get(raw, "ablation", "methods", kind=list) or [])
     if RESERVED_PROMPTS in (_get(raw, "perplexity", "texts", kind=dict) or {}):
         yield (
@@ -205,6 +207,41 @@ def _check_measurements(raw: dict) -> Iterator[tuple[str, str]]:
     prompt = _get(raw, "atlas", "prompt")
     if count and prompt and prompt > count:
         yield "atlas.prompt", f"{prompt} is beyond the {count} prompts of prompts.{name}"
+
+
+def _check_questions(raw: dict) -> Iterator[tuple[str, str]]:
+    """Steps that were not kept, and sequences that do not fit."""
+    chosen = _get(raw, "time_course", "steps", kind=list) or []
+    yield from _repeated("time_course.steps", chosen)
+    kept = _get(raw, "training", "checkpoint_steps", kind=list) or []
+    last = _last_step(raw)
+    for index, step in enumerate(chosen):
+        if isinstance(step, int) and last and step not in (*kept, last):
+            yield (
+                f"time_course.steps[{index + 1}]",
+                f"the weights of step {step} are not kept; add it to training.checkpoint_steps",
+            )
+    tokens, context = (
+        _get(raw, "roles", "tokens"),
+        _positive(raw.get("training"), "context", Training),
+    )
+    if tokens and context and 2 * tokens + 1 > context:
+        yield (
+            "roles.tokens",
+            f"{tokens} tokens twice and the beginning token do not fit training.context = "
+            f"{context}; at most {(context - 1) // 2}, or null",
+        )
+
+
+def _last_step(raw: dict) -> int | None:
+    """The last step of training; None where the config does not say."""
+    training = raw.get("training")
+    steps, tokens, batch, context = (
+        _positive(training, key, Training) for key in ("steps", "tokens", "batch", "context")
+    )
+    if steps or not (tokens and batch and context):
+        return steps
+    return tokens // (batch * context)
 
 
 def _positive(section: Any, key: str, model: type[BaseModel]) -> int | None:

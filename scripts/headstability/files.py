@@ -176,6 +176,13 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
     write_bytes(path, data)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a page and its hash beside it."""
+    data = text.encode()
+    write_sidecar(path, hashlib.sha256(data).hexdigest())
+    write_bytes(path, data)
+
+
 def read_csv(path: str | Path) -> pd.DataFrame:
     """Read what `write_csv` wrote.
 

@@ -22,12 +22,14 @@ class JobKind:
         outputs: patterns of the files it makes.
         upstream: rules whose outputs it reads.
         measures: whether its outputs are small and what everything else rests on.
+        steps: of the checkpoints it rests on; absent: the step of its wildcards, or the last one.
     """
 
     spec: Callable[..., dict[str, Any]]
     outputs: Callable[[Study], list[str]]
     upstream: tuple[str, ...] = ()
     measures: bool = False
+    steps: Callable[[Study], list[str]] | None = None
 
 
 def _nothing(study: Study) -> dict[str, Any]:
@@ -72,17 +74,19 @@ KINDS: dict[str, JobKind] = {
         measures=True,
     ),
     "ablation": JobKind(specs.ablation, _patterns("ablation"), ("train", "prompts"), measures=True),
-    "heads_table": JobKind(specs.grid, _table("heads"), ("stability", "ablation")),
+    "heads_table": JobKind(
+        specs.grid, _table("heads", *ALSO["layer_stability"]), ("stability", "ablation")
+    ),
     "layer_stability_table": JobKind(
         specs.grid, _table("layer_stability"), ("stability", "refits")
     ),
     "stability_ablation_table": JobKind(
         _nothing, _table("stability_ablation", *ALSO["stability_ablation"]), ("heads_table",)
     ),
-    "head_map_table": JobKind(specs.anchor, _table(FIGURES["head_map"]), ("stability",)),
+    "head_map_table": JobKind(specs.anchor, _table(FIGURES["head_map"]), ("stability", "ablation")),
     "pairwise_table": JobKind(_nothing, _table(FIGURES["pairwise"]), ("stability",)),
     "layer_stability": JobKind(
-        specs.anchored, _figure("layer_stability"), ("layer_stability_table",)
+        specs.anchored, _figure("layer_stability"), ("layer_stability_table", "heads_table")
     ),
     "stability_ablation": JobKind(
         specs.stability_ablation, _figure("stability_ablation"), ("stability_ablation_table",)
@@ -138,6 +142,43 @@ KINDS: dict[str, JobKind] = {
         specs.head_atlas, _table(FIGURES["head_atlas"]), ("stability", "cache", "prompts")
     ),
     "draw_head_atlas": JobKind(specs.look, _figure("head_atlas"), ("head_atlas_table",)),
+    "origin_table": JobKind(specs.seeded_grid, _table("origin"), ("stability",)),
+    "origin": JobKind(specs.figure, _figure("origin"), ("origin_table",)),
+    "dose_table": JobKind(specs.dose, _table("dose"), ("stability", "refits", "adjust")),
+    "dose": JobKind(specs.look, _figure("dose"), ("dose_table",)),
+    "time_course_table": JobKind(
+        specs.time_course,
+        _table("time_course"),
+        ("stability", "ablation", "adjust"),
+        steps=lambda study: study.time_steps,
+    ),
+    "time_course": JobKind(specs.figure, _figure("time_course"), ("time_course_table",)),
+    "refits_needed_table": JobKind(specs.refits_needed, _table("refits_needed"), ("stability",)),
+    "refits_needed": JobKind(specs.look, _figure("refits_needed"), ("refits_needed_table",)),
+    "role_scores": JobKind(
+        specs.role_scores,
+        _patterns("role_heads", "role_stability"),
+        ("cache", "train", "prompts", "stability"),
+        measures=True,
+    ),
+    "roles_table": JobKind(specs.grid, _table("roles", *ALSO["roles"]), ("role_scores",)),
+    "roles": JobKind(specs.figure, _figure("roles"), ("roles_table",)),
+    "adjust": JobKind(
+        specs.adjust,
+        _patterns(
+            "adjusted_pairs", "adjusted_without_prompts", "adjusted_matches", "adjusted_heads"
+        ),
+        ("cache", "similarity"),
+        measures=True,
+    ),
+    "adjusted_table": JobKind(specs.adjusted_table, _table("adjusted"), ("adjust", "stability")),
+    "adjusted": JobKind(specs.figure, _figure("adjusted"), ("adjusted_table",)),
+    "claims_table": JobKind(
+        specs.claims_table,
+        lambda study: [study.paths.table_of("claims"), study.paths.claims_report],
+        ("adjust", "stability", "residual_similarity", "ablation", "evaluate", "heads_table"),
+    ),
+    "claims": JobKind(specs.look, _figure("claims"), ("claims_table",)),
 }
 # The rule that draws each figure.
 DRAWN_BY = {figure: f"draw_{figure}" if f"draw_{figure}" in KINDS else figure for figure in FIGURES}

@@ -172,7 +172,8 @@ class Transformer(nn.Module):
             attention_out = block.attention.write(z)
             resid_mid = x + attention_out
             yield LayerTrace(pattern, z, x, attention_out, resid_mid)
-            x = block.after_attention(resid_mid)
+            if block is not self.blocks[-1]:  # nobody sees what follows the last layer
+                x = block.after_attention(resid_mid)
 
     def fold_value_biases(self) -> None:
         """Move value biases into the output bias: b_O += sum_h b_V[h] W_O[h]; b_V = 0.

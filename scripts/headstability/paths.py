@@ -61,6 +61,15 @@ class Paths:
         self.norms_streams = f"{at_step}/norms/{{prompts}}/streams.csv"
         self.norms_weights = f"{at_step}/norms/{{prompts}}/weights.csv"
 
+        self.role_heads = f"{at_step}/roles/{{prompts}}/heads.csv"
+        self.role_stability = f"{at_step}/roles/{{prompts}}/stability.csv"
+        self.adjusted_pairs = f"{at_step}/adjusted/{{prompts}}/pairs.csv"
+        self.adjusted_without_prompts = f"{at_step}/adjusted/{{prompts}}/without_prompts.csv"
+        self.adjusted_matches = f"{at_step}/adjusted/{{prompts}}/matches.csv"
+        self.adjusted_heads = f"{at_step}/adjusted/{{prompts}}/heads.csv"
+        self.claims_report = f"{self.root}/claims.md"
+        self.published = "docs/published/layers.csv"
+
         self.table = f"{self.root}/tables/{{table}}.csv"
         self.figure = f"{self.root}/figures/{{figure}}"
         self.log = f"{self.root}/logs/{{job}}.log"

@@ -260,6 +260,65 @@ class Atlas(Section):
     tokens: int = Field(16, ge=2, le=200, description="tokens of the prompt, from the first")
 
 
+class TimeCourse(Section):
+    """Measures over training, at some of the kept checkpoints."""
+
+    steps: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None,
+        min_length=2,
+        description="steps of training.checkpoint_steps; the last step is added; null: not made",
+    )
+
+
+class RefitsNeeded(Section):
+    """How wide intervals are, and how many refits make them narrow enough."""
+
+    width: float = Field(0.05, gt=0, le=2, description="wanted width of 95 % intervals of S_l")
+    draws: PositiveInt = Field(200, description="random subsets of each number of refits")
+    seed: Seed = Field(0, description="which subsets are drawn")
+
+
+class Roles(Section):
+    """What heads attend to, on the prompts of stability.prompts and on synthetic ones."""
+
+    tokens: PositiveInt | None = Field(
+        None, description="tokens of the repeated sequence; null: 25, or as many as fit twice"
+    )
+    prompts: PositiveInt = Field(20, description="synthetic prompts")
+    seed: Seed = Field(0, description="which tokens are drawn")
+    least: float = Field(0.3, gt=0, le=1, description="score from which a head has a role")
+
+
+class Nulls(Section):
+    """What stands beside raw stability."""
+
+    untrained: bool = Field(
+        True, description="stability at step 0 as a reference, where checkpoint_steps hold 0"
+    )
+    measures: list[Literal["split", "one_to_one", "centred", "sink_free", "z_cka"]] = Field(
+        default=["split", "one_to_one", "centred", "sink_free", "z_cka"],
+        description="adjusted measures beside the excess over the shuffled null",
+    )
+
+
+Delta = Annotated[float, Field(ge=0, le=10)]
+
+
+class Claims(Section):
+    """Smallest effects of interest of the five claims, set before the run."""
+
+    middle_stability: Delta = Field(0.02, description="claim 1: ends minus middle, in S")
+    middle_distinctness: Delta = Field(0.02, description="claim 1: middle minus ends, in D")
+    depth: Delta = Field(0.02, description="claim 2: loss of S at mid depth per doubling of depth")
+    ablation_mean: Delta = Field(0.1, description="claim 3: minus mean tau of the deep half")
+    ablation_slope: Delta = Field(0.1, description="claim 3: minus slope of tau on relative depth")
+    weight_decay: Delta = Field(0.02, description="claim 4: S with weight decay minus without")
+    perplexity_margin: float = Field(
+        0.01, gt=0, le=1, description="claim 4: relative perplexity that weight decay may cost"
+    )
+    stream: Delta = Field(0.05, description="claim 5: CKA of the stream minus that of z")
+
+
 Corpus = Annotated[SotuCorpus | TextCorpus, Field(discriminator="type")]
 Tokenizer = Annotated[BpeTokenizer | FileTokenizer, Field(discriminator="type")]
 Prompts = Annotated[HeldOutPrompts | FilePrompts, Field(discriminator="type")]
@@ -295,3 +354,8 @@ class StudyConfig(Section):
     figures: Figures = Figures()
     residual: Residual = Residual()
     meta_sne: MetaSne = MetaSne()
+    time_course: TimeCourse = TimeCourse()
+    refits_needed: RefitsNeeded = RefitsNeeded()
+    roles: Roles = Roles()
+    nulls: Nulls = Nulls()
+    claims: Claims = Claims()

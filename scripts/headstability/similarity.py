@@ -1,8 +1,9 @@
 """Head stability from attention patterns (docs/methods.md, "Stability"). Arrays only.
 
-Rows are heads of refits; columns are pattern entries of prompts laid end to end. After each
-prompt's part of a row is scaled to unit length, one dot product of two rows is the sum over
-prompts of the cosines, so matrix products serve all refits, all layers and all anchors.
+Rows are heads of refits; columns are pattern entries of prompts laid end to end. One matrix product
+a prompt gives the cosines of all its rows: squared lengths stand on its diagonal. And after each
+prompt's part of a row is scaled to unit length, one dot product of two rows is the sum over prompts
+of the cosines. So matrix products serve all refits, all layers and all anchors.
 """
 
 from collections.abc import Iterable
@@ -81,19 +82,24 @@ def prompt_groups(prompts: int) -> np.ndarray:
 
 
 def add_groups(
-    totals: np.ndarray, unit: np.ndarray, entries: np.ndarray, groups: np.ndarray
+    totals: np.ndarray, rows: np.ndarray, entries: np.ndarray, groups: np.ndarray
 ) -> None:
-    """Add cosines to the sums of the prompts' groups, in place.
+    """Add cosines to the sums of the prompts' groups, in place; 0 where a row is all zero.
 
     Args:
         totals: sums so far, [..., group, row, row].
-        unit: what `unit_prompts` returned, [..., row, entry].
+        rows: [..., row, entry], prompts one after another.
         entries: entries of each prompt, [prompt].
         groups: group of each prompt from 0, [prompt].
     """
     ends = np.cumsum(entries)
     for start, end, group in zip(ends - entries, ends, groups, strict=True):
-        totals[..., group, :, :] += gram(unit[..., start:end])
+        products = gram(rows[..., start:end])
+        norms = np.sqrt(np.diagonal(products, axis1=-2, axis2=-1))
+        scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+        products *= scale[..., :, None]
+        products *= scale[..., None, :]
+        totals[..., group, :, :] += products
 
 
 def similarities(slabs: Iterable[tuple[np.ndarray, np.ndarray]], prompts: int) -> Similarities:
@@ -116,10 +122,9 @@ def similarities(slabs: Iterable[tuple[np.ndarray, np.ndarray]], prompts: int) -
         if not done:
             within = np.zeros((layers, len(counts), count, count))
             across = np.zeros((layers * count, layers * count))
-        unit = unit_prompts(rows, entries)
         if done + len(entries) <= prompts:
-            add_groups(within, unit, entries, groups[done : done + len(entries)])
-            across += gram(unit.reshape(layers * count, -1))
+            add_groups(within, rows, entries, groups[done : done + len(entries)])
+            across += gram(unit_prompts(rows, entries).reshape(layers * count, -1))
         done += len(entries)
     if not prompts or done != prompts:
         raise ValueError(f"{done} prompts were given, {prompts} were announced")

@@ -166,6 +166,74 @@ def head_atlas(study: Study) -> dict[str, Any]:
     return {**spec, **tokens(study), **anchor(study), "refits": study.atlas_refits()}
 
 
+def seeds(study: Study) -> dict[str, Any]:
+    """For jobs that tell refits by their seeds: {refit: [init seed, data seed]}."""
+    return {"seeds": {refit.name: [refit.init_seed, refit.data_seed] for refit in study.refits}}
+
+
+def seeded_grid(study: Study) -> dict[str, Any]:
+    """For such jobs over all conditions."""
+    return {**grid(study), **seeds(study)}
+
+
+def dose(study: Study) -> dict[str, Any]:
+    """For the table of doses: what a weight decay is multiplied with, too."""
+    rate = study.config.training.learning_rate
+    return {**seeded_grid(study), "learning_rate": rate, "steps": study.steps}
+
+
+def time_course(study: Study) -> dict[str, Any]:
+    """For the table of measures over training: which steps, and how many tokens they stand for."""
+    training = study.config.training
+    return {
+        **seeded_grid(study),
+        "time_steps": study.time_steps,
+        "tokens_per_step": training.batch * training.context,
+    }
+
+
+def refits_needed(study: Study) -> dict[str, Any]:
+    """For the table of interval widths."""
+    return {**grid(study), **study.config.refits_needed.model_dump()}
+
+
+def role_scores(study: Study) -> dict[str, Any]:
+    """For the job that scores what the heads of a condition do."""
+    chosen = {"device": study.config.training.device, **study.config.roles.model_dump()}
+    return {**seeds(study), **chosen}
+
+
+def adjust(study: Study) -> dict[str, Any]:
+    """For the job that takes known biases off the stability of a condition."""
+    return {**refits(study), "measures": sorted(study.config.nulls.measures)}
+
+
+def adjusted_table(study: Study) -> dict[str, Any]:
+    """For the job that puts intervals on adjusted measures, beside the untrained reference."""
+    return {
+        **grid(study),
+        "init_seeds": {refit.name: refit.init_seed for refit in study.refits},
+        "heads": {name: one.heads for name, one in study.config.architectures.items()},
+        "crossed": study.crossed,
+        "untrained": study.untrained,
+    }
+
+
+def claims_table(study: Study) -> dict[str, Any]:
+    """For the job that tests the claims."""
+    methods = study.config.ablation.methods
+    return {
+        **grid(study),
+        **shapes(study),
+        "claims": study.config.claims.model_dump(),
+        "crossed": study.crossed,
+        "method": "zero" if "zero" in methods else methods[0],
+        "name": study.name,
+        "prompts": study.measured["prompts"],
+        "text": study.measured["text"],
+    }
+
+
 def _shape(study: Study, architecture: str) -> dict[str, Any]:
     return {
         **study.config.architectures[architecture].model_dump(),

@@ -4,9 +4,10 @@ import difflib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .catalogue import ALSO, FIGURES, TABLES
 from .config_check import check_config
@@ -42,6 +43,9 @@ class Study:
         self.refits = sorted(refits, key=lambda refit: (refit.init_seed, refit.data_seed))
         self.weight_decays = [format_weight_decay(value) for value in self.config.weight_decays]
         self.architectures = list(self.config.architectures)
+        for figure in self.config.figures.include:
+            if missing := self.lacks(figure):
+                raise UserError(f"the config has 1 problem:\n  figures.include: {missing}")
 
     # --- the grid -------------------------------------------------------------------------
 
@@ -57,6 +61,12 @@ class Study:
     def checkpoint_steps(self) -> list[int]:
         """Steps whose weights are kept, the last one included."""
         return sorted({*self.config.training.checkpoint_steps, self.steps})
+
+    @property
+    def time_steps(self) -> list[str]:
+        """Steps of the time course, the last one included; none if it is not configured."""
+        chosen = self.config.time_course.steps
+        return [str(step) for step in sorted({*chosen, self.steps})] if chosen else []
 
     def conditions(self) -> list[dict[str, str]]:
         """Wildcards of every condition, in the order of the config."""
@@ -83,6 +93,27 @@ class Study:
             "text": self.config.ablation.text,
         }
 
+    @property
+    def crossed(self) -> bool:
+        """Whether refits cross init seeds with data seeds, and so are not independent."""
+        return isinstance(self.config.refits, CrossedRefits)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether stability is measured on untrained weights, too."""
+        return self.config.nulls.untrained and 0 in self.config.training.checkpoint_steps
+
+    def untrained_files(self, pattern: str) -> list[str]:
+        """What step 0 is measured in: of one weight decay, as weights start equal."""
+        if not self.untrained:
+            return []
+        return self.every(pattern, **{**self.measured, **self.at_start})
+
+    @property
+    def at_start(self) -> dict[str, str]:
+        """Wildcards of the untrained reference."""
+        return {"step": "0", "weight_decay": self.weight_decays[0]}
+
     def values(self) -> dict[str, list[str]]:
         """Every value of the wildcards that span the grid."""
         return {
@@ -98,19 +129,53 @@ class Study:
             pattern: a path.
             wildcards: values of the others, and of those that are settled; a list for several.
         """
-        names = re.findall(r"\{(\w+)\}", pattern)
-        values = self.values() | wildcards
-        free = [name for name in values if name in names and isinstance(values[name], list)]
-        combinations = itertools.product(*(values[name] for name in free))
+        names = dict.fromkeys(re.findall(r"\{(\w+)\}", pattern))
         return [
-            fill(pattern, **{**wildcards, **dict(zip(free, chosen, strict=True))})
-            for chosen in combinations
+            fill(pattern, **chosen) for chosen in combinations(self.values() | wildcards, names)
         ]
 
     @property
     def figures(self) -> list[str]:
         """Names of the figures made when none is asked for by name."""
-        return self.config.figures.include or list(FIGURES)
+        return self.config.figures.include or [f for f in FIGURES if self.lacks(f) is None]
+
+    def lacks(self, figure: str) -> str | None:
+        """What the study lacks to draw a figure, and the key to set; None if it can be drawn."""
+        crossed = isinstance(self.config.refits, CrossedRefits) and min(
+            len(self.config.refits.init_seeds), len(self.config.refits.data_seeds)
+        )
+        lacking = {
+            "origin": (
+                not crossed or crossed < 2,
+                "refits that share one of their two seeds: set refits to {init_seeds: [1, 2, 3], "
+                "data_seeds: [1, 2, 3]} (two seeds of each kind at least)",
+            ),
+            "dose": (
+                len(self.weight_decays) < 2,
+                "several weight decays: list them in weight_decays",
+            ),
+            "time_course": (
+                not self.time_steps,
+                "weights of several steps: list at least two in time_course.steps and in "
+                "training.checkpoint_steps",
+            ),
+            "refits_needed": (
+                bool(crossed),
+                "refits that are independent of each other: give refits as a count or a list of "
+                "seeds",
+            ),
+        }
+        missing, what = lacking.get(figure, (False, ""))
+        return f"{figure} needs {what}" if missing else None
+
+    def require_figure(self, figure: str) -> None:
+        """Check that a figure can be drawn.
+
+        Raises:
+            UserError: saying what the study lacks.
+        """
+        if missing := self.lacks(figure):
+            raise UserError(f"study {self.name!r}: {missing}")
 
     def figure_paths(self, *figures: str) -> list[str]:
         """Every file of the named figures (without a name: of those the config includes)."""
@@ -259,6 +324,18 @@ class Study:
             f"study {self.name!r} has no {kind[:-1]} {name!r}. There are, each as {endings}: "
             f"{', '.join(known)}.{guess}"
         )
+
+
+def combinations(values: Mapping[str, object], names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Every choice of one value for each of the names.
+
+    Args:
+        values: by name, one value or a list of them.
+        names: which of them to choose for; the last one changes fastest.
+    """
+    lists = [values[name] if isinstance(values[name], list) else [values[name]] for name in names]
+    for chosen in itertools.product(*lists):
+        yield dict(zip(names, chosen, strict=True))
 
 
 def _refits(configured: int | list[int] | CrossedRefits) -> list[Refit]:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from .uncertainty import LEVEL, Estimate, jackknife_se, over_pairs
+from .uncertainty import LEVEL, Estimate, jackknife_se, of_statistic, over_pairs, over_refits
 
 BOTH, INIT, DATA, NEITHER = "both", "init", "data", "neither"
 SHARED = (BOTH, INIT, DATA, NEITHER)
 COMPONENTS = ("init", "data", "rest")
+# Fewer seeds of a kind leave nothing to compare when one is deleted.
+LEAST_SEEDS = 3
 # Beyond this many refits an answer is no plan.
 MOST_REFITS = 10_000
 
@@ -123,6 +125,76 @@ def _crossed(
     }
 
 
+def is_crossed(init_seeds: np.ndarray, data_seeds: np.ndarray) -> bool:
+    """Whether several init seeds are crossed with several data seeds.
+
+    Args:
+        init_seeds: of each refit, [refit].
+        data_seeds: of each refit, [refit].
+    """
+    shared = shared_seeds(init_seeds, data_seeds)
+    return bool(shared[INIT].any() and shared[DATA].any())
+
+
+def of_refits(
+    statistic: Callable[[np.ndarray], np.ndarray | float],
+    init_seeds: np.ndarray,
+    data_seeds: np.ndarray,
+) -> Estimate:
+    """Any statistic of refits, with the interval that their seeds call for.
+
+    Refits that cross seeds are not independent of each other: SE^2 is then the sum of the
+    jackknives over init seeds and over data seeds, with as many degrees of freedom as the scarcer
+    seed has, less 1, and none with fewer than 3 seeds of a kind. Otherwise each refit is left out.
+
+    Args:
+        statistic: from the indices of kept refits (from 0) to a number or array [...].
+        init_seeds: of each refit, [refit].
+        data_seeds: of each refit, [refit].
+
+    Returns:
+        An estimate [...].
+    """
+    if not is_crossed(init_seeds, data_seeds):
+        return of_statistic(statistic, len(init_seeds)).estimate()
+    value = np.asarray(statistic(np.arange(len(init_seeds))), dtype=np.float64)
+    squares = np.zeros(value.shape)
+    for seeds in (init_seeds, data_seeds):
+        kept = [np.flatnonzero(seeds != seed) for seed in np.unique(seeds)]
+        enough = len(kept) >= LEAST_SEEDS
+        without = [np.asarray(statistic(one)) for one in kept] if enough else [value]
+        squares = squares + np.square(jackknife_se(np.stack(without, axis=-1)))
+    fewest = min(len(np.unique(init_seeds)), len(np.unique(data_seeds)))
+    unknown = np.full(value.shape, np.nan)
+    return Estimate(value, np.sqrt(squares), unknown, fewest - 1, fewest)
+
+
+def mean_of_pairs(pairs: np.ndarray, init_seeds: np.ndarray, data_seeds: np.ndarray) -> Estimate:
+    """Mean over pairs of refits, with the interval of `of_refits`.
+
+    Args:
+        pairs: symmetric, diagonal not read, [..., refit, refit].
+        init_seeds: of each refit, [refit].
+        data_seeds: of each refit, [refit].
+    """
+    if not is_crossed(init_seeds, data_seeds):
+        return over_pairs(pairs).estimate()
+    return of_refits(lambda k: over_pairs(pairs[..., k[:, None], k]).value, init_seeds, data_seeds)
+
+
+def mean_of_refits(values: np.ndarray, init_seeds: np.ndarray, data_seeds: np.ndarray) -> Estimate:
+    """Mean over refits of what each has by itself, NaNs left out; the interval of `of_refits`.
+
+    Args:
+        values: [refit, ...].
+        init_seeds: of each refit, [refit].
+        data_seeds: of each refit, [refit].
+    """
+    if not is_crossed(init_seeds, data_seeds):
+        return over_refits(values).estimate()
+    return of_refits(lambda k: over_refits(values[k]).value, init_seeds, data_seeds)
+
+
 @dataclass(frozen=True)
 class PairVariance:
     """Variances of the model k(r, r') = mean + node_r + node_r' + pair.
@@ -196,6 +268,16 @@ def widths_by_refits(pairs: np.ndarray, sizes: np.ndarray, draws: int, seed: int
     return np.array(widths)
 
 
+def expected_width(variance: PairVariance, refits: np.ndarray) -> np.ndarray:
+    """Width of the 95 % interval of the mean over pairs, from its expected SE: 2 t_(R-1) SE.
+
+    Args:
+        variance: of refits and pairs.
+        refits: R, 3 or more, [...].
+    """
+    return 2 * stats.t.ppf((1 + LEVEL) / 2, refits - 1) * variance.expected_se(refits)
+
+
 def refits_needed(variance: PairVariance, width: float) -> int | None:
     """The fewest refits (at least 4) whose expected 95 % interval is at most `width` wide.
 
@@ -203,6 +285,5 @@ def refits_needed(variance: PairVariance, width: float) -> int | None:
         None if 10,000 are not enough.
     """
     refits = np.arange(4, MOST_REFITS + 1)
-    reach = stats.t.ppf((1 + LEVEL) / 2, refits - 1) * variance.expected_se(refits)
-    enough = refits[2 * reach <= width]
+    enough = refits[expected_width(variance, refits) <= width]
     return int(enough[0]) if len(enough) else None

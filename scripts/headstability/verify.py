@@ -137,7 +137,7 @@ def _check(path: Path, manifests: dict[Path, str]) -> None:
         cache = open_cache(path)
         verify_cache(path, cache, [str(name) for name in cache.data_vars])
         _check_archive(path)
-    elif path.suffix in (".csv", ".png", ".pdf"):
+    elif path.suffix in (".csv", ".png", ".pdf", ".md"):
         check_sidecar(path, sha256_file(path))
     elif path.suffix == ".bin" and manifest is not None:
         open_tokens(manifest, path, path.stem)

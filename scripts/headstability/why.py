@@ -19,6 +19,9 @@ _SECTIONS = {
     "evaluate": "perplexity.",
     "prefixes": "prompt_lengths.",
     "head_atlas_table": "atlas.",
+    "refits_needed_table": "refits_needed.",
+    "role_scores": "roles.",
+    "adjust": "nulls.",
 }
 # Places that are not keys of their rule's section.
 _ELSEWHERE = {
@@ -44,6 +47,17 @@ _ELSEWHERE = {
     ("head_atlas_table", "refits"): "atlas.refits and refits",
     ("head_atlas_table", "anchor"): "refits (the first is the anchor)",
     ("head_atlas_table", "bos"): "tokenizer.bos",
+    ("refits_needed_table", "conditions"): "architectures and weight_decays",
+    ("refits_needed_table", "refits"): "refits",
+    ("role_scores", "seeds"): "refits",
+    ("role_scores", "device"): "training.device",
+    ("adjust", "refits"): "refits",
+    ("adjusted_table", "heads"): "architectures",
+    ("adjusted_table", "untrained"): "nulls.untrained and training.checkpoint_steps",
+    ("claims_table", "method"): "ablation.methods",
+    ("claims_table", "prompts"): "stability.prompts",
+    ("claims_table", "text"): "ablation.text",
+    ("claims_table", "name"): "study",
 }
 _KEYS = {
     "root": "study",
@@ -64,7 +78,16 @@ _KEYS = {
     "streams": "residual.streams",
     "perplexity": "meta_sne.perplexity",
     "seed": "meta_sne.seed",
+    "seeds": "refits",
+    "learning_rate": "training.learning_rate",
+    "steps": "training.steps",
+    "time_steps": "time_course.steps",
+    "tokens_per_step": "training.batch and training.context",
+    "init_seeds": "refits",
+    "crossed": "refits",
 }
+# Places that hold something for every refit: which refits there are says it all.
+_BY_REFIT = ("seeds", "init_seeds")
 _ABSENT = "(not set)"
 
 
@@ -111,6 +134,9 @@ def config_key(rule: str, wildcards: Mapping[str, str], place: str) -> str:
 def differences(old: Any, new: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Places at which two specifications differ, with the values there."""
     if isinstance(old, dict) and isinstance(new, dict):
+        if place in _BY_REFIT and old.keys() != new.keys():
+            yield place, sorted(old), sorted(new)
+            return
         for key in sorted({*old, *new}):
             inner = f"{place}.{key}" if place else key
             yield from differences(old.get(key, _ABSENT), new.get(key, _ABSENT), inner)

@@ -163,7 +163,7 @@ def test_every_module_has_a_hash_of_its_own(hashes):
 # --- the real scripts ---------------------------------------------------------------------
 
 TRAINING = {"train"}
-MODELS = {"train", "cache", "ablation", "evaluate"}
+MODELS = {"train", "cache", "ablation", "evaluate", "role_scores"}
 STABILITY = {"similarity", "stability"}
 LAYERS = {"cross_layer", "commonness", "weight_decay_contrast", "extremes"}
 LAYER_TABLES = {f"{name}_table" for name in LAYERS}
@@ -177,9 +177,18 @@ MAP = {"meta_sne_table"}
 TABLES |= STREAM_TABLES
 FIGURES |= {*STREAM_FIGURES, "draw_meta_sne"}
 FIGURES |= {"perplexity", "prompt_length", "draw_head_atlas"}
+QUESTIONS = {"origin", "dose", "time_course", "refits_needed"}
+QUESTION_TABLES = {f"{name}_table" for name in QUESTIONS}
+TABLES |= {*QUESTION_TABLES, "role_scores", "roles_table"}
+FIGURES |= {*QUESTIONS, "roles"}
 # Jobs that read the patterns of refits.
-PATTERNS = {"similarity", "prefixes", "head_atlas_table"}
+PATTERNS = {"similarity", "prefixes", "head_atlas_table", "role_scores"}
 TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
+ADJUSTED = {"adjust", "adjusted_table", "adjusted", "claims_table", "claims"}
+# The statistics of claims; of these the tables of ablation flag dead heads.
+CLAIMED = {"heads_table", "stability_ablation_table", "head_map_table", "claims_table"}
+TABLES |= {"adjusted_table"}
+FIGURES |= {"adjusted", "claims"}
 # Looking at everything, it depends on nearly everything; it makes no file.
 VERIFY = {"verify"}
 ALL = (
@@ -192,6 +201,7 @@ ALL = (
     | FIGURES
     | TEXT
     | VERIFY
+    | ADJUSTED
     | {"pairwise_table", "refits"}
 )
 EDITS = {
@@ -200,18 +210,18 @@ EDITS = {
     "activations": {"cache", "ablation"},
     "triangles": {"cache", "ablation", "prefixes", "head_atlas_table"},
     "ablation": {"ablation"},
-    "caches": {"cache", *STABILITY, *PATTERNS, *STREAMS, *MAP, *VERIFY},
-    "conditions": {*STABILITY, "prefixes"},
-    "statistics": {"heads_table", "stability_ablation_table", *STREAM_TABLES},
+    "caches": {"cache", "adjust", *STABILITY, *PATTERNS, *STREAMS, *MAP, *VERIFY},
+    "conditions": {*STABILITY, "prefixes", "role_scores", "adjust"},
+    "statistics": {*CLAIMED, *STREAM_TABLES},
     "identity": {"refits"},
-    "labels": TABLES | FIGURES,
+    "labels": (TABLES | FIGURES | {"claims_table"}) - {"roles_table"},
     "tables/measures": {"stability"},
     "tables/layers": LAYER_TABLES,
     "plots/depth": {"cross_layer", "extremes"},
     "files": ALL,
     "verify": VERIFY,
     "training": TRAINING,
-    "similarity": {*STABILITY, "prefixes"},
+    "similarity": {*STABILITY, "prefixes", "role_scores", "adjust", "adjusted_table"},
     "plots/style": FIGURES,
     "plots/layers": {"layer_stability", "commonness", "weight_decay_contrast"},
     "plots/heads": {"draw_head_map", "draw_pairwise"},
@@ -220,14 +230,16 @@ EDITS = {
         *("heads_table", "layer_stability_table", "cross_layer_table", "commonness_table"),
         *STREAM_TABLES,
         *("perplexity_table", "prompt_length_table"),
+        *(*QUESTION_TABLES, "roles_table"),
+        *("adjusted_table", "claims_table"),
     },
     "tables/stability": {"head_map_table", "layer_stability_table"},
-    "tables/ablation": {"heads_table", "stability_ablation_table"},
+    "tables/ablation": {"heads_table", "stability_ablation_table", "head_map_table"},
     "tokens": {"prompts", "ablation", "train", "evaluate", *VERIFY},
     "tokenization": {"tokenizer", "tokens", "prompts", "evaluate", "head_atlas_table"},
     "prompts": {"prompts"},
     "corpus": {"corpus", "tokenizer", "tokens", "evaluate"},
-    "refit_caches": STABILITY | STREAMS | PATTERNS,
+    "refit_caches": STABILITY | STREAMS | PATTERNS | {"adjust"},
     "tensorfiles": {*MODELS, "norms", *VERIFY},
     "cka": STREAMS,
     "residual": STREAMS,
@@ -243,7 +255,7 @@ EDITS = {
     "batches": TRAINING,
     "engine": TRAINING,
     "recipe": TRAINING,
-    "precision": {"train", "ablation", "evaluate"},
+    "precision": {"train", "ablation", "evaluate", "cache"},
     "perplexity": {"evaluate"},
     "texts": {"evaluate"},
     "prompt_length": {"prefixes"},
@@ -253,14 +265,30 @@ EDITS = {
     "plots/perplexity": {"perplexity"},
     "plots/prompt_length": {"prompt_length"},
     "plots/atlas": {"draw_head_atlas"},
+    "adjusted": {"role_scores", "adjust", "adjusted_table"},
+    "roles": {"role_scores"},
+    "role_prompts": {"role_scores"},
+    "condition_roles": {"role_scores"},
+    "uncertainty": {*QUESTION_TABLES, "role_scores", "adjusted_table", *CLAIMED},
+    "variance": {*QUESTION_TABLES, "role_scores"},
+    "tables/intervals": {*QUESTION_TABLES, "role_scores"},
+    "tables/questions": QUESTION_TABLES - {"time_course_table"},
+    "tables/time_course": {"time_course_table"},
+    "tables/roles": {"role_scores"},
+    "plots/questions": QUESTIONS,
+    "plots/roles": {"roles"},
     # The config reaches jobs only through their specifications.
-    "adjusted": set(),
-    "claims": set(),
-    "head_cka": set(),
-    "roles": set(),
-    "uncertainty": set(),
-    "variance": set(),
-    "verdicts": set(),
+    "claims": CLAIMED,
+    "head_cka": {"adjust"},
+    "verdicts": CLAIMED,
+    "adjusted_conditions": {"adjust"},
+    "claims_report": {"claims_table"},
+    "tables/adjusted": {"adjusted_table"},
+    "tables/claims": {"claims_table"},
+    "tables/claim_conditions": {"claims_table"},
+    "tables/replicates": {"adjusted_table", "claims_table"},
+    "plots/adjusted": {"adjusted"},
+    "plots/claims": {"claims"},
     "schema": set(),
     "config_check": set(),
     "config_rules": set(),

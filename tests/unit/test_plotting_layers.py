@@ -1,6 +1,7 @@
 """Figures of layers show what their tables hold, for all anchors or for one."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_layer_tables import SHAPES, common_heads, cross_layer, layer_stability
 
@@ -25,8 +26,10 @@ def draw(anchor="all", decays=DECAYS, with_self=True):
         made["commonness"] = tables.commonness_table(common_heads())
         made["cross_layer"] = tables.cross_layer_table(cross_layer(), by_layer)
     modules = {"extremes": depth, "cross_layer": depth}
+    nothing = pd.DataFrame(columns=["architecture", "weight_decay", "layer", "dead"])
+    more = {"layer_stability": [nothing]}
     return {
-        name: (getattr(modules.get(name, layers), name)(table, look), table)
+        name: (getattr(modules.get(name, layers), name)(table, *more.get(name, []), look), table)
         for name, table in made.items()
     }
 

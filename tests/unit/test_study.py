@@ -158,6 +158,11 @@ def test_long_lists_are_cut():
     assert "seed21" not in str(caught.value)
 
 
+def adjusted_patterns(paths):
+    names = ("pairs", "without_prompts", "matches", "heads")
+    return [getattr(paths, f"adjusted_{name}") for name in names]
+
+
 def outputs(study):
     """Every output the rules make for this study, as paths."""
     paths = study.paths
@@ -174,12 +179,17 @@ def outputs(study):
                 made += study.every(pattern, step=step, prompts=prompts)
             for pattern in (paths.stability_cross_layer, paths.stability_commonness):
                 made += study.every(pattern, step=step, prompts=prompts)
+            for pattern in (paths.role_heads, paths.role_stability):
+                made += study.every(pattern, step=step, prompts=prompts)
             for pattern in (paths.similarity, paths.prompt_length):
+                made += study.every(pattern, step=step, prompts=prompts)
+            for pattern in adjusted_patterns(paths):
                 made += study.every(pattern, step=step, prompts=prompts)
     for step in study.checkpoint_steps:
         made += study.every(paths.checkpoint, step=step) + study.every(paths.perplexity, step=step)
     made += study.every(paths.training) + study.every(paths.provenance) + study.every(paths.refits)
     made += study.figure_paths()
+    made.append(paths.claims_report)
     for name in TABLES:
         made += study.every(paths.table_of(name))
     return made

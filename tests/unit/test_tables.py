@@ -118,6 +118,22 @@ def test_heads_table_refuses_doubled_heads(stability):
         ablation_tables.heads_table(stability, doubled)
 
 
+def test_dead_layers_cost_under_a_tenth_of_the_undecayed(stability):
+    ablations = by_method(stability).assign(delta_loss=1.0)
+    decayed = (ablations["weight_decay"] == "0.1") & (ablations["method"] == "zero")
+    ablations.loc[decayed & (ablations["layer"] == 2), "delta_loss"] = [0.0, 0.0, 0.29] * 3
+    ablations.loc[decayed & (ablations["layer"] == 1), "delta_loss"] = [0.0, 0.0, 0.31] * 3
+    table = ablation_tables.dead_heads_table(ablations)
+    flagged = table[table["dead"].astype(bool)]
+    assert flagged[["weight_decay", "method", "layer"]].to_numpy().tolist() == [["0.1", "zero", 2]]
+    assert flagged["mean_delta_loss"].iloc[0] == pytest.approx(0.29 / 3)
+    heads = ablation_tables.heads_table(stability, ablations)
+    assert heads["dead"].sum() == 9
+    assert set(heads[heads["dead"]]["layer"]) == {2}
+    alone = ablation_tables.dead_heads_table(ablations[ablations["weight_decay"] == "0.1"])
+    assert alone[["dead", "reference"]].isna().all(axis=None)
+
+
 def test_stacking_conditions(tmp_path):
     for name in ("a", "b"):
         write_csv(tmp_path / name, pd.DataFrame({"layer": [1, 2]}))

@@ -1,15 +1,20 @@
 """Which jobs use each module: what a statement more in it sets off."""
 
 from plan import (
+    ADJUSTED,
+    CLAIMS,
     COMMONNESS,
     CONTRAST,
     CORRELATION,
     CROSS_LAYER,
+    DOSE,
     EXTREMES,
     HEADS,
     LAYERS,
     LENGTHS,
+    NEEDED,
     PERPLEXITY,
+    ROLES,
 )
 
 NOTHING = ()
@@ -25,9 +30,25 @@ MAP = "Map of all heads"
 # Tables that are computed; those of pairs are copied from the stability jobs.
 LAYER_TABLES = (CROSS_LAYER, COMMONNESS, CONTRAST, EXTREMES)
 ANCHORS = "Table of the anchor's heads"
-TABLES = (HEADS, LAYERS, CORRELATION, ANCHORS, *LAYER_TABLES, *STREAM_TABLES, LENGTHS, PERPLEXITY)
+TABLES = (
+    HEADS,
+    LAYERS,
+    CORRELATION,
+    ANCHORS,
+    *LAYER_TABLES,
+    *STREAM_TABLES,
+    LENGTHS,
+    PERPLEXITY,
+    ADJUSTED,
+    CLAIMS,
+    DOSE,
+    NEEDED,
+)
 # Tables over all conditions; figures of single conditions are not below them.
-AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS, LENGTHS, PERPLEXITY)
+AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS, LENGTHS, PERPLEXITY, ADJUSTED, CLAIMS)
+AGGREGATES += (DOSE, NEEDED, ROLES)
+SCORES = "Roles of the heads"
+BIASES = "Adjusted stability"
 ATLAS, BY_LENGTH = "Table of matched patterns", "Stability by prompt length"
 
 # A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
@@ -48,20 +69,20 @@ MODULES = {
     "headstability/files.py": EVERYTHING,
     "headstability/__init__.py": EVERYTHING,
     "headstability/activations.py": ("Caching", "Ablating"),
-    "headstability/caches.py": ("Caching", "Comparing", "Stability"),
+    "headstability/caches.py": ("Caching", "Comparing", "Stability of"),
     "headstability/identity.py": ("Checking",),
     "headstability/conditions.py": ("Comparing", "Stability", BY_LENGTH),
     "headstability/similarity.py": ("Comparing", "Stability", BY_LENGTH),
-    "headstability/tables/measures.py": ("Stability",),
+    "headstability/tables/measures.py": ("Stability of",),
     "headstability/tables/layers.py": LAYER_TABLES,
     "headstability/plots/depth.py": ("Figure: best matches", "Figure: most and least"),
     "headstability/ablation.py": ("Ablating",),
-    "headstability/tables/__init__.py": ("Stability", *TABLES, MAP),
+    "headstability/tables/__init__.py": ("Stability of", *TABLES, MAP, SCORES),
     "headstability/tables/reading.py": (*AGGREGATES, *STREAM_TABLES),
     "headstability/tables/stability.py": (LAYERS, "Table of the anchor's heads"),
-    "headstability/tables/ablation.py": (HEADS, CORRELATION),
-    "headstability/statistics.py": (HEADS, CORRELATION, *STREAM_TABLES),
-    "headstability/labels.py": (*TABLES, *FIGURES),
+    "headstability/tables/ablation.py": (HEADS, CORRELATION, ANCHORS),
+    "headstability/statistics.py": (HEADS, CORRELATION, ANCHORS, CLAIMS, *STREAM_TABLES),
+    "headstability/labels.py": (*TABLES, *FIGURES, SCORES),
     "headstability/plots/style.py": FIGURES,
     "headstability/plots/layers.py": (
         "Figure: layer stability",
@@ -70,7 +91,7 @@ MODULES = {
     ),
     "headstability/plots/heads.py": ("Figure: head map", "Figure: pairs"),
     "headstability/plots/ablation.py": ("Figure: stability and ablation",),
-    "headstability/refit_caches.py": ("Comparing", "Stability", *STREAMS, ATLAS, BY_LENGTH),
+    "headstability/refit_caches.py": ("Comparing", "Stability of", *STREAMS, ATLAS, BY_LENGTH),
     "headstability/tensorfiles.py": ("Training",),
     "headstability/cka.py": STREAMS,
     "headstability/residual.py": STREAMS,
@@ -89,12 +110,39 @@ MODULES = {
     "headstability/tables/perplexity.py": (PERPLEXITY,),
     "headstability/tables/prompt_length.py": (LENGTHS,),
     "headstability/plots/perplexity.py": ("Figure: perplexity",),
-    "headstability/plots/prompt_length.py": ("Figure: stability by",),
+    "headstability/plots/prompt_length.py": ("Figure: stability by prompt",),
     "headstability/plots/atlas.py": ("Figure: head atlas",),
+    "headstability/roles.py": (SCORES,),
+    "headstability/role_prompts.py": (SCORES,),
+    "headstability/condition_roles.py": (SCORES,),
+    "headstability/uncertainty.py": (SCORES, DOSE, NEEDED, ADJUSTED, CLAIMS),
+    "headstability/variance.py": (SCORES, DOSE, NEEDED),
+    "headstability/tables/intervals.py": (SCORES, DOSE, NEEDED),
+    "headstability/tables/questions.py": (DOSE, NEEDED),
+    "headstability/tables/roles.py": (SCORES,),
+    "headstability/plots/questions.py": ("Figure: the dose", "Figure: how many"),
+    "headstability/plots/roles.py": ("Figure: stability by role",),
+    "role_scores.py": (SCORES,),
+    "roles_table.py": (ROLES,),
+    "roles.py": ("Figure: stability by role",),
+    "dose_table.py": (DOSE,),
+    "refits_needed_table.py": (NEEDED,),
     "evaluate.py": ("Perplexity",),
     "prefixes.py": (BY_LENGTH,),
     "head_atlas_table.py": (ATLAS,),
     "perplexity.py": ("Figure: perplexity",),
+    "headstability/adjusted.py": (BIASES, ADJUSTED, SCORES),
+    "headstability/adjusted_conditions.py": (BIASES,),
+    "headstability/claims.py": (HEADS, CORRELATION, ANCHORS, CLAIMS),
+    "headstability/verdicts.py": (HEADS, CORRELATION, ANCHORS, CLAIMS),
+    "headstability/claims_report.py": (CLAIMS,),
+    "headstability/tables/adjusted.py": (ADJUSTED,),
+    "headstability/tables/claims.py": (CLAIMS,),
+    "headstability/tables/replicates.py": (ADJUSTED, CLAIMS),
+    "headstability/plots/adjusted.py": ("Figure: adjusted",),
+    "headstability/plots/claims.py": ("Figure: the claims",),
+    "adjust.py": (BIASES,),
+    "claims_table.py": (CLAIMS,),
     "headstability/errors.py": NOTHING,
     "headstability/progress.py": NOTHING,
     "headstability/liveness.py": NOTHING,
@@ -119,7 +167,7 @@ MODULES = {
     "train.py": ("Training",),
     "cache.py": ("Caching",),
     "ablation.py": ("Ablating",),
-    "stability.py": ("Stability",),
+    "stability.py": ("Stability of",),
     "similarity.py": ("Comparing",),
     "cross_layer_table.py": (CROSS_LAYER,),
     "extremes_table.py": (EXTREMES,),

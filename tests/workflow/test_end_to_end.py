@@ -15,7 +15,7 @@ from matplotlib.image import imread
 from safetensors.numpy import load_file
 
 from headstability.caches import open_cache
-from headstability.catalogue import FIGURES, TABLES
+from headstability.catalogue import ALSO, FIGURES
 from headstability.triangles import pattern_of
 
 CONDITIONS = [(a, w) for a in ("one", "two") for w in ("0", "0.1")]
@@ -34,15 +34,21 @@ def named(pattern):
     return [pattern.format(architecture=a, weight_decay=w) for a, w in CONDITIONS]
 
 
+# Figures for which the smoke study lacks crossed seeds, or steps.
+UNDRAWN = {"origin", "time_course"}
+
+
 def test_every_figure_has_its_table_beside_it(smoke):
     results = smoke / "results/smoke"
-    for pattern in FIGURES.values():
+    drawn = [pattern for figure, pattern in FIGURES.items() if figure not in UNDRAWN]
+    for pattern in drawn:
         for name in named(pattern):
             assert imread(results / f"figures/{name}.png").std() > 0.01, "the figure is blank"
             assert (results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
             assert len(pd.read_csv(results / f"tables/{name}.csv")) > 0
     tables = {str(p.relative_to(results / "tables"))[:-4] for p in results.glob("tables/**/*.csv")}
-    assert tables == {name for pattern in TABLES for name in named(pattern)}
+    also = {name for names in ALSO.values() for name in names}
+    assert tables == {name for pattern in drawn for name in named(pattern)} | also | {"heads"}
 
 
 def test_a_second_run_does_nothing(smoke):

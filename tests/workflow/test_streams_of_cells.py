@@ -125,7 +125,9 @@ def test_what_is_shown_and_what_is_kept(smoke):
     assert planned == sorted(both)
     with edited(config, "refits: 2", "refits: 2\nresidual: {streams: [resid_mid, resid_pre]}"):
         planned = jobs(smoke, *SMOKE)
-    assert len([job for job in planned if job.startswith("Caching")]) == 8
+    caching = [job for job in planned if job.startswith("Caching")]
+    assert len([job for job in caching if f"step {STEP}" in job]) == 8
+    assert len(caching) == 8 + 4  # and untrained weights, of one weight decay
     assert not [job for job in planned if job.startswith("Training")]
 
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from ..labels import ALL
 from .style import (
+    dead_layers,
     decay_colors,
     decay_labels,
     layer_axis,
@@ -17,13 +18,14 @@ from .style import (
 )
 
 
-def layer_stability(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
+def layer_stability(table: pd.DataFrame, dead: pd.DataFrame, look: dict[str, Any]) -> Figure:
     """Layer stability, a panel per architecture, a bold line per weight decay.
 
     A single anchor shown bold has bars: the standard deviation over its heads.
 
     Args:
         table: what `tables.layer_stability_table` returned.
+        dead: what `tables.ablation.dead_heads_table` returned; the legend says which layers.
         look: the `figures` section of the config, `weight_decays` and `anchor`.
     """
     architectures = table["architecture"].unique()
@@ -35,6 +37,7 @@ def layer_stability(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
         shown = part[part["anchor"] == look["anchor"]]
         labels = {
             row.weight_decay: f"wd {row.weight_decay}, held-out loss {row.held_out_loss:.3f} nats"
+            + _dead(dead_layers(dead, architecture, row.weight_decay))
             for row in shown.drop_duplicates("weight_decay").itertuples()
         }
         lines(panel, part, "stability", "anchor", colors, labels, look["anchor"])
@@ -47,6 +50,14 @@ def layer_stability(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
         panel.legend(title=who_is_bold(look), loc="upper center", bbox_to_anchor=(0.5, -0.2))
     axes[0][0].set_ylabel("layer stability $S_l$ (cosine)")
     return figure
+
+
+def _dead(layers: list[int]) -> str:
+    """The legend's warning of layers whose heads do next to nothing."""
+    if not layers:
+        return ""
+    which = ", ".join(map(str, layers))
+    return f"\nheads of layer{'s' if len(layers) > 1 else ''} {which} are dead"
 
 
 def weight_decay_contrast(table: pd.DataFrame, look: dict[str, Any]) -> Figure:

@@ -114,6 +114,19 @@ def decay_labels(look: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def dead_layers(dead: pd.DataFrame, architecture: str, decay: str) -> list[int]:
+    """Layers of a condition whose heads do next to nothing, by either method of ablation.
+
+    Args:
+        dead: what `tables.ablation.dead_heads_table` returned.
+        architecture: of the condition.
+        decay: its weight decay.
+    """
+    here = (dead["architecture"] == architecture) & (dead["weight_decay"] == decay)
+    flagged = dead[here & dead["dead"].isin([True])]
+    return sorted(flagged["layer"].unique().tolist())
+
+
 def who_is_bold(look: dict[str, Any], of: str = "anchor") -> str:
     """The legend's words on bold and thin lines.
 

@@ -1,7 +1,9 @@
 """Tidy tables of ablation effects beside stability."""
 
+import numpy as np
 import pandas as pd
 
+from ..claims import dead_heads
 from ..labels import ALL, CONDITION
 from ..statistics import kendall_tau_b, pearson, slope
 
@@ -14,6 +16,9 @@ def heads_table(stability: pd.DataFrame, ablations: pd.DataFrame) -> pd.DataFram
     Args:
         stability: CONDITION, anchor, layer, head, stability.
         ablations: CONDITION, refit and the columns of `ablation_table`.
+
+    Returns:
+        Both, and dead: whether the heads of the layer do next to nothing (`dead_heads_table`).
     """
     stability = stability.rename(columns={"anchor": "refit"})
     keys = [*CONDITION, "refit", "layer", "head"]
@@ -21,7 +26,47 @@ def heads_table(stability: pd.DataFrame, ablations: pd.DataFrame) -> pd.DataFram
     repeated = table.duplicated([*keys, "method"])
     if repeated.any():
         raise pd.errors.MergeError("a head is ablated twice by one method")
-    return table
+    keys = [*CONDITION, "method", "layer"]
+    dead = dead_heads_table(table)[[*keys, "dead"]]
+    return table.merge(dead, on=keys, how="left", validate="many_to_one")
+
+
+def dead_heads_table(heads: pd.DataFrame) -> pd.DataFrame:
+    """Layers whose heads do next to nothing (docs/statistics.md, "Claims", 4).
+
+    Args:
+        heads: CONDITION, method, refit, layer, head, delta_loss.
+
+    Returns:
+        CONDITION, method, layer, mean_delta_loss (nats, over heads and refits), reference (the
+        same at weight decay 0), dead (all heads of the layer or none; empty where the study has
+        no weight decay 0).
+    """
+    arms = {key: _delta_loss(rows) for key, rows in heads.groupby([*CONDITION, "method"])}
+    tables = []
+    for (architecture, decay, method), effects in arms.items():
+        reference = arms.get((architecture, "0", method))
+        known = reference is not None
+        dead = dead_heads(effects, reference) if known else np.full(effects.shape[1], None)
+        table = pd.DataFrame(
+            {
+                "architecture": architecture,
+                "weight_decay": decay,
+                "method": method,
+                "layer": np.arange(1, effects.shape[1] + 1),
+                "mean_delta_loss": effects.mean(axis=(0, 2)),
+                "reference": reference.mean(axis=(0, 2)) if known else np.nan,
+                "dead": dead,
+            }
+        )
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _delta_loss(rows: pd.DataFrame) -> np.ndarray:
+    """[refit, layer, head]; NaN where an effect is missing."""
+    wide = rows.pivot(index=["refit", "layer"], columns="head", values="delta_loss")
+    return wide.to_numpy().reshape(rows["refit"].nunique(), rows["layer"].nunique(), -1)
 
 
 def stability_ablation_table(heads: pd.DataFrame) -> pd.DataFrame:

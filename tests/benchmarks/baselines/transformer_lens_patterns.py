@@ -5,7 +5,11 @@ All models of a condition are in memory; every prompt is run through each of the
 """
 
 import torch
-from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens import ActivationCache, HookedTransformer, HookedTransformerConfig, utils
+
+__all__ = ["ActivationCache", "caches", "hooked", "name", "nbytes"]
+
+name = utils.get_act_name
 
 
 def hooked(shape, tensors):
@@ -69,14 +73,6 @@ def caches(models, prompts):
             of_refits.append(cache.to("cpu"))
         found.append(of_refits)
     return found
-
-
-def patterns(found, layers):
-    """patterns[prompt][refit][layer] of what `caches` returned, each [head, query, key]."""
-    return [
-        [[cache[f"blocks.{layer}.attn.hook_pattern"] for layer in range(layers)] for cache in one]
-        for one in found
-    ]
 
 
 def nbytes(found):
