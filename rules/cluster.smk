@@ -16,6 +16,8 @@ needs = Needs(study)
 # Slurm warns all processes of a job at once. The shells around it would die of that, and the job
 # with them before it has saved its state.
 SHIELD = "trap '' USR1 TERM"
+# Rules whose jobs are worth a GPU of their own on a cluster; the profile names them too.
+ON_GPU = ("train", "evaluate")
 
 
 def on_cluster():
@@ -34,7 +36,7 @@ def site():
 
 def on_gpu(rule):
     """Whether the jobs of a rule are submitted to GPUs."""
-    return rule == "train" and on_cluster() and bool(site().gpu_partition)
+    return rule in ON_GPU and on_cluster() and bool(site().gpu_partition)
 
 
 def shield_shells():

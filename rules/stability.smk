@@ -18,8 +18,8 @@ rule similarity:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("similarity"),
+        runtime=minutes("similarity"),
     params:
         spec=spec("similarity"),
     message:

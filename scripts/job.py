@@ -81,7 +81,7 @@ def run(snakemake: Any, main: Callable[[Job], None]) -> None:
         sys.stdout = sys.stderr = _Tee(sys.stderr, log)
         end_with_snakemake()
         try:
-            if snakemake.resources.get("gpu"):
+            if snakemake.resources.get("gpu_slots"):
                 take_gpu()
             main(Job(snakemake))
         except Exception as error:

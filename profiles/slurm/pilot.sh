@@ -21,8 +21,7 @@ if [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then
   # Small models leave most of a GPU idle: this many jobs share one.
   export HEADSTABILITY_CELLS_PER_GPU=${HEADSTABILITY_CELLS_PER_GPU:-4}
   IFS=, read -ra gpus <<<"$CUDA_VISIBLE_DEVICES"
-  limits+=(gpu=$((${#gpus[@]} * HEADSTABILITY_CELLS_PER_GPU)))
-  options+=(--set-resources train:gpu=1 cache:gpu=1 ablation:gpu=1)
+  limits+=(gpu_slots=$((${#gpus[@]} * HEADSTABILITY_CELLS_PER_GPU)))
 fi
 [ ${#limits[@]} -eq 0 ] || options+=(--resources "${limits[@]}")
 

@@ -23,6 +23,11 @@ BASE_MINUTES = 10
 TEXT_RATE = 2e5
 # Memory of a text held as documents, and of a text being tokenised, as multiples of its bytes.
 TEXT_MEMORY, TOKENISING_MEMORY = 8, 60
+# Bytes written and hashed in a second; and read.
+WRITING_RATE, READING_RATE = 20e6, 50e6
+# As in `attention` and `losses`, which need torch: patterns kept, a layer; logits held at once.
+LARGEST_PATTERNS = 2**27
+LOGIT_BYTES = {"cpu": 2**20, "cuda": 2**29}
 
 
 class Sizes(Protocol):
@@ -82,16 +87,16 @@ def forward_flops(sizes: Sizes, length: int) -> float:
     return 2 * weights + 4 * sizes.layers * length * sizes.d_model
 
 
-def activation_bytes(sizes: Sizes, tokens: int, backward: bool) -> float:
-    """Memory of running a model on some tokens at once, by the fused kernel.
+def backward_bytes(sizes: Sizes, rows: int, length: int) -> float:
+    """Memory of what all layers keep for the gradient, patterns included where they are explicit.
 
     Args:
         sizes: the model.
-        tokens: rows times positions.
-        backward: whether every layer's activations are kept for the gradient.
+        rows: rows that run at once.
+        length: positions in each.
     """
-    layers = sizes.layers if backward else 1
-    return layers * layer_bytes(sizes, tokens) + (4 if backward else 2) * logit_bytes(sizes, tokens)
+    patterns = min(FLOAT * rows * sizes.heads * length**2 / 2, LARGEST_PATTERNS)
+    return sizes.layers * (layer_bytes(sizes, rows * length) + patterns)
 
 
 def layer_bytes(sizes: Sizes, tokens: int) -> float:
@@ -124,90 +129,96 @@ def training_flops(sizes: Sizes, tokens: float, held_out_tokens: float) -> float
 
 
 def training(
-    sizes: Sizes, steps: int, batch: int, evaluations: int, held_out_rows: int, gpu: bool
+    sizes: Sizes,
+    steps: int,
+    batch: int,
+    evaluations: int,
+    held_out_rows: int,
+    gpu: bool,
+    microbatch: int | None = None,
 ) -> Need:
     """Training one cell.
 
     Weights, gradients, the two moments of Adam, and a copy of state being saved; on a GPU all
     but the copy lies there, and still counts: the host may hold a page of each.
+
+    Args:
+        sizes: the model.
+        steps: of training.
+        batch: rows a step.
+        evaluations: how often the held-out loss is taken.
+        held_out_rows: rows it is taken on.
+        gpu: whether it runs on a GPU.
+        microbatch: rows a pass; None: all of a batch.
     """
     tokens = steps * batch * sizes.context
     held_out = evaluations * held_out_rows * sizes.context
     flops = training_flops(sizes, tokens, held_out)
     seconds = flops / (GPU_RATE if gpu else CORE_RATE) + steps * STEP_SECONDS
-    state = 8 * FLOAT * parameters(sizes)
-    running = activation_bytes(sizes, batch * sizes.context, backward=True)
+    # The gradient of the unembedding exists three times: as a sum, as its share, where it goes.
+    state = 8 * FLOAT * parameters(sizes) + 2 * FLOAT * sizes.vocabulary * sizes.d_model
+    running = backward_bytes(sizes, min(microbatch or batch, batch), sizes.context)
+    running += 3 * LOGIT_BYTES["cuda" if gpu else "cpu"] + 3 * FLOAT * sizes.vocabulary
     rows = 8 * held_out_rows * sizes.context
     return need(state + running + rows, seconds, cuda=gpu)
 
 
-def caching(sizes: Sizes, lengths: Sequence[int], batch: int) -> Need:
+def caching(sizes: Sizes, lengths: Sequence[int], batch: int, streams: int = 1) -> Need:
     """Caching one cell's activations on prompts: held once as arrays and once as a store.
 
     Args:
         sizes: the model.
         lengths: tokens of each prompt, BOS included.
         batch: prompts a forward pass.
+        streams: residual streams that are kept.
     """
-    entries = sum(length * (length + 1) // 2 for length in lengths)
     tokens, longest = sum(lengths), max(lengths)
-    stored = cache_bytes(sizes, entries, tokens)
-    labels = 16 * entries + 16 * tokens
-    running = pattern_bytes(sizes, batch, longest) + activation_bytes(
-        sizes, batch * longest, backward=False
-    )
+    stored = cache_bytes(sizes, lengths, streams)
+    labels = 16 * triangle_entries(lengths) + 16 * tokens
+    running = pattern_bytes(sizes, batch, longest) + layer_bytes(sizes, batch * longest)
     flops = tokens * forward_flops(sizes, longest)
     memory = 2 * (stored + labels) + 2 * FLOAT * parameters(sizes) + 2 * running
-    return need(memory, flops / CORE_RATE + stored / 20e6)
+    return need(memory, flops / CORE_RATE + stored / WRITING_RATE)
 
 
-def cache_bytes(sizes: Sizes, entries: int, tokens: int) -> int:
-    """Bytes of a cache's patterns, z and resid_mid (docs/methods.md, "Cache")."""
-    return FLOAT * sizes.layers * (sizes.heads * entries + 2 * tokens * sizes.d_model)
+def triangle_entries(lengths: Sequence[int]) -> int:
+    """Entries of all lower triangles of a head's patterns."""
+    return sum(length * (length + 1) // 2 for length in lengths)
 
 
-def ablating(sizes: Sizes, lengths: Sequence[int], batch: int, heads_at_once: int) -> Need:
+def cache_bytes(sizes: Sizes, lengths: Sequence[int], streams: int = 1) -> int:
+    """Bytes of a cache's variables (docs/methods.md, "Cache")."""
+    tokens = sum(lengths)
+    # Of d_model entries: z and streams by token, means of z by prompt. Norms have one by token.
+    vectors = (1 + streams) * tokens + len(lengths)
+    per_layer = sizes.heads * triangle_entries(lengths) + vectors * sizes.d_model + 2 * tokens
+    return FLOAT * sizes.layers * per_layer
+
+
+def ablating(
+    sizes: Sizes, lengths: Sequence[int], batch: int, variants: int, methods: int = 2
+) -> Need:
     """Ablating every head of one cell.
 
     Args:
         sizes: the model.
         lengths: tokens of each prompt, BOS included.
         batch: prompts a forward pass.
-        heads_at_once: variants run side by side.
+        variants: heads and methods run side by side.
+        methods: ways to ablate.
     """
     tokens, longest = sum(lengths), max(lengths)
     # For every head of a layer, that layer and those above are run again: half the model.
-    passes = 1 + sizes.layers * sizes.heads * 0.5 * (1 + 1 / sizes.layers)
+    again = methods * sizes.layers * sizes.heads
+    passes = 2 + again * 0.5 * (1 + 1 / sizes.layers)
     block = 2 * block_weights(sizes) * sizes.layers + 4 * sizes.layers * longest * sizes.d_model
     logits = 2 * sizes.vocabulary * sizes.d_model
-    flops = tokens * (passes * block + (1 + sizes.layers * sizes.heads) * logits)
+    flops = tokens * (passes * block + (1 + again) * logits)
     running = pattern_bytes(sizes, batch, longest)
-    running += layer_bytes(sizes, heads_at_once * batch * longest)
+    running += layer_bytes(sizes, variants * batch * longest)
     # Logits of one variant at a time, with what the loss makes of them.
     memory = 2 * FLOAT * parameters(sizes) + 2 * running + 3 * logit_bytes(sizes, batch * longest)
     return need(memory, flops / CORE_RATE)
-
-
-def measuring_stability(
-    sizes: Sizes, refits: int, lengths: Sequence[int], slab_entries: int
-) -> Need:
-    """Stability of one condition, streamed in slabs of whole prompts.
-
-    Args:
-        sizes: the model.
-        refits: refits of the condition.
-        lengths: tokens of each prompt, BOS included.
-        slab_entries: pattern entries of all heads and refits held at once.
-    """
-    entries = [length * (length + 1) // 2 for length in lengths]
-    rows = refits * sizes.heads
-    slab = max(min(slab_entries, rows * sum(entries)), rows * max(entries))
-    # The slab, its squares in float64 and its scaled copy; one refit's layer while it is hashed.
-    memory = slab * (2 * FLOAT + 8 + FLOAT) + 3 * FLOAT * sizes.heads * sum(entries)
-    memory += 3 * 8 * rows**2 + 400 * refits * rows * sizes.layers
-    flops = 2 * sizes.layers * rows**2 * sum(entries)
-    reading = 2 * FLOAT * sizes.layers * rows * sum(entries) / 50e6
-    return need(memory, flops / CORE_RATE + reading)
 
 
 def reading_text(size: int) -> Need:

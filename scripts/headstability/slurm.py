@@ -32,7 +32,7 @@ REFUSALS = (
 MEANINGS = {
     "account": "the account jobs are charged to",
     "partition": "the partition of jobs that need no GPU",
-    "gpu_partition": "the partition of training jobs",
+    "gpu_partition": "the partition of jobs that use a GPU",
     "gpu_type": "the type of GPU",
     "max_runtime": "the longest runtime of a job in minutes",
 }

@@ -307,6 +307,7 @@ EDITS = {
     "progress": set(),
     # How and where jobs run.
     "costs": set(),
+    "condition_costs": set(),
     "handover": set(),
     "needs": set(),
     "slurm": set(),

@@ -1,5 +1,7 @@
 """Settings of a cluster, and what Slurm's answers mean."""
 
+import ast
+import re
 import sys
 from pathlib import Path
 
@@ -98,6 +100,12 @@ def profile(monkeypatch, **settings):
     return yte.process_yaml((ROOT / "profiles/slurm/config.yaml").read_text(), require_use_yte=True)
 
 
+def rules_on_gpu():
+    """What rules/cluster.smk gives the time and memory of a GPU."""
+    (listed,) = re.findall(r"^ON_GPU = (.*)$", (ROOT / "rules/cluster.smk").read_text(), re.M)
+    return ast.literal_eval(listed)
+
+
 def test_both_profiles_rebuild_for_the_same_reasons(monkeypatch):
     default = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
     shipped = profile(monkeypatch)
@@ -115,8 +123,10 @@ def test_settings_reach_the_jobs(monkeypatch):
     )
     assert shipped["default-resources"]["slurm_account"] == "'p-1'"
     assert shipped["default-resources"]["slurm_partition"] == "'long'"
-    train = shipped["set-resources"]["train"]
-    assert (train["slurm_partition"], train["gpu"], train["gpu_model"]) == ("'gpu'", 1, "'a100'")
+    assert shipped["set-resources"].keys() == set(rules_on_gpu())
+    for rule, given in shipped["set-resources"].items():
+        chosen = (given["slurm_partition"], given["gpu"], given["gpu_model"])
+        assert chosen == ("'gpu'", 1, "'a100'"), rule
 
 
 def test_what_is_known_to_break_in_the_plugin_is_not_used(monkeypatch):
