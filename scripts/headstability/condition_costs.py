@@ -79,11 +79,11 @@ class Condition:
 
 
 def comparing_heads(condition: Condition, slab_entries: int, groups: int) -> Need:
-    """Cosines of all heads: a slab and its scaled copy, sums in float64, their float32 copies."""
+    """Cosines of all heads: a slab, what it is read from and its scaled copy; sums, and their copies."""
     layers, rows = condition.sizes.layers, condition.rows
     within = layers * min(groups, len(condition.lengths)) * rows**2
     across = (layers * rows) ** 2
-    memory = 2 * FLOAT * condition.slab(slab_entries, layers) + condition.verifying
+    memory = 3 * FLOAT * condition.slab(slab_entries, layers) + condition.verifying
     memory += (DOUBLE + 3 * FLOAT) * (within + across) + 2 * DOUBLE * across
     flops = 2 * condition.entries * (across + layers * rows**2)
     return need(memory, flops / CORE_RATE + condition.reading)

@@ -164,7 +164,7 @@ def training(
 
 
 def caching(sizes: Sizes, lengths: Sequence[int], batch: int, streams: int = 1) -> Need:
-    """Caching one cell's activations on prompts: held once as arrays and once as a store.
+    """Caching one cell's activations on prompts: held as arrays, as chunks and as a store.
 
     Args:
         sizes: the model.
@@ -177,7 +177,7 @@ def caching(sizes: Sizes, lengths: Sequence[int], batch: int, streams: int = 1) 
     labels = 16 * triangle_entries(lengths) + 16 * tokens
     running = pattern_bytes(sizes, batch, longest) + layer_bytes(sizes, batch * longest)
     flops = tokens * forward_flops(sizes, longest)
-    memory = 2 * (stored + labels) + 2 * FLOAT * parameters(sizes) + 2 * running
+    memory = 3 * (stored + labels) + 2 * FLOAT * parameters(sizes) + 2 * running
     return need(memory, flops / CORE_RATE + stored / WRITING_RATE)
 
 

@@ -1,13 +1,16 @@
 """Studies on a real one-node Slurm: through the profile, and as a pilot inside one job.
 
 What waits is started together at the beginning and looked at in turn: most of the time is spent
-waiting for the cluster.
+waiting for the cluster. Every job costs 4 s of CPU beside its work, so this file submits one of
+the smoke study's four conditions, and draws the figures of `FEW`. They rest on training, caches,
+similarity, stability and ablation; test_slurm_long.py submits every job of the whole study.
 """
 
 import re
 import signal
 
 import pytest
+import yaml
 from cluster import ended, queue, run
 from driver import SMOKE, TINY, contents, snakemake, start, wait_for
 from on_slurm import (
@@ -30,21 +33,29 @@ from on_slurm import (
     training_process,
 )
 
+from headstability.jobs import expected_files
+from headstability.study import Study
+
+FEW = ["layer_stability", "stability_ablation"]
+SMOKE_GONE = [f"results/smoke/{name}" for name in ("*/two/wd0.1", "tables", "figures")]
+
 
 @pytest.fixture(scope="module")
 def runs(slurm, smoke, tiny, tmp_path_factory):
     """Everything this file looks at, started at once.
 
-    `smoke`: begun on this machine, one condition left to the cluster. `hit`: two trainings to be
+    `smoke`: begun on this machine; one condition, tables and figures left to the cluster. `hit`: two trainings to be
     hit. `late`: one that meets its time limit. `pilot`: two pilots, the first cut short.
     """
     home = tmp_path_factory.mktemp("runs")
     folders = {
-        "smoke": copy_of(smoke, home / "smoke", "results/smoke/*/two/wd0.1"),
+        "smoke": copy_of(smoke, home / "smoke", *SMOKE_GONE),
         "hit": copy_of(tiny, home / "hit", *RESULTS, slow=True),
         "late": copy_of(tiny, home / "late", *RESULTS, slow=True, **TWO_MINUTES),
         "pilot": copy_of(tiny, home / "pilot", *RESULTS, slow=True),
     }
+    with (folders["smoke"] / SMOKE[1]).open("a") as study:
+        study.write(f"figures: {{include: [{', '.join(FEW)}]}}\n")
     targets = [f"{CELLS}/seed{seed}/provenance.json" for seed in (1, 2)]
     processes = {
         "hit": start(folders["hit"], *targets, *TINY, *CLUSTER),
@@ -119,9 +130,13 @@ def test_a_job_is_warned_before_its_limit_and_its_retry_goes_on(runs, expected):
 def test_a_study_begun_here_is_finished_there(runs, smoke):
     folder, process = runs["folders"]["smoke"], runs["processes"]["smoke"]
     assert process.wait(timeout=LONG_WAIT) == 0, said(folder)
-    assert contents(folder / "results/smoke") == contents(smoke / "results/smoke")
+    found, local = contents(folder / "results/smoke"), contents(smoke / "results/smoke")
+    assert found == {path: local[path] for path in found}
+    study = Study(yaml.safe_load((folder / SMOKE[1]).read_text()))
+    assert {path.removeprefix("results/smoke/") for path, _ in expected_files(study)} <= set(found)
     messages = [message for message, _ in submitted(folder)]
-    assert len(messages) == 7, messages  # two cells: training, cache, ablation; one stability
+    # Two cells: training, cache, ablation; once: similarity and stability.
+    assert len(messages) == 8, messages
     assert all("two, wd 0.1" in message for message in messages)
     again = snakemake(folder, *SMOKE, *CLUSTER)
     assert "Nothing to be done" in again

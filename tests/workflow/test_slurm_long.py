@@ -53,7 +53,10 @@ def test_a_whole_study_through_the_profile(slurm, smoke, tmp_path):
     write_profile(folder)
     output = snakemake(folder, *SMOKE, *CLUSTER, timeout=1800)
     assert contents(folder / "results/smoke") == contents(smoke / "results/smoke")
-    assert output.count("has been submitted") == 4 + 8 + 8 + 8 + 4
+    # Text; training, ablation, caches of 8 cells and of 4 untrained ones; similarity and stability
+    # of 4 conditions and of 2 untrained ones; 7 more jobs a condition; 2 maps.
+    text, cells, conditions, maps = 4, 2 * 8 + 8 + 4, 2 * (4 + 2) + 7 * 4, 2
+    assert output.count("has been submitted") == text + cells + conditions + maps
     assert "Nothing to be done" in snakemake(folder, *SMOKE, *CLUSTER)
 
 
@@ -63,7 +66,7 @@ def test_a_whole_study_by_one_pilot_that_shares_gpus(slurm, smoke, tmp_path):
     wait_for(lambda: over(number), timeout=1800)
     log = pilot_log(folder, number)
     assert ended(number)[0] == "COMPLETED", log
-    assert "gpu=8" in log, "two GPUs, four places on each"
+    assert "gpu_slots=8" in log, "two GPUs, four places on each"
     assert contents(folder / "results/smoke") == contents(smoke / "results/smoke")
 
 
