@@ -79,7 +79,7 @@ class Condition:
 
 
 def comparing_heads(condition: Condition, slab_entries: int, groups: int) -> Need:
-    """Cosines of all heads: a slab, what it is read from and its scaled copy; sums, and their copies."""
+    """Cosines of all heads: a slab, its source and its scaled copy; sums and their copies."""
     layers, rows = condition.sizes.layers, condition.rows
     within = layers * min(groups, len(condition.lengths)) * rows**2
     across = (layers * rows) ** 2

@@ -44,8 +44,9 @@ SMOKE_GONE = [f"results/smoke/{name}" for name in ("*/two/wd0.1", "tables", "fig
 def runs(slurm, smoke, tiny, tmp_path_factory):
     """Everything this file looks at, started at once.
 
-    `smoke`: begun on this machine; one condition, tables and figures left to the cluster. `hit`: two trainings to be
-    hit. `late`: one that meets its time limit. `pilot`: two pilots, the first cut short.
+    `smoke`: begun on this machine; one condition, tables and figures left to the cluster. `hit`:
+    two trainings to be hit. `late`: one that meets its time limit. `pilot`: two pilots, the first
+    cut short.
     """
     home = tmp_path_factory.mktemp("runs")
     folders = {
