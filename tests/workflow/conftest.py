@@ -1,6 +1,12 @@
+import signal
+
 import pytest
 from cluster import cluster, why_not
 from driver import SMOKE, TINY, copy_repository, snakemake, write_tiny
+
+# Shells start background jobs with SIGINT ignored, and children inherit that: Ctrl-C could not be
+# tested there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
