@@ -83,6 +83,18 @@ def test_what_is_submitted_says_what_it_needs():
     assert {"train", "evaluate", "adjust"} < set(SIZED)
 
 
+def test_what_may_use_a_gpu_holds_a_place_on_one():
+    """Nothing else would keep the jobs of a pilot, or of one machine, from crowding it."""
+    runs_models = {name for name in rules() if "read_model(" in script(name)}
+    runs_models |= {name for name in rules() if "choose_device(" in script(name)} | {"train"}
+    assert runs_models == {name for name, body in rules().items() if "gpu_slots=1" in body}
+    assert len(runs_models) > 3
+
+
+def script(rule):
+    return (SCRIPTS / f"{rule}.py").read_text()
+
+
 @pytest.mark.parametrize("rule", SIZED)
 @pytest.mark.parametrize("text", ["passages", "held_out"])
 def test_every_job_needs_something(rule, text):
