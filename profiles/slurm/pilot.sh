@@ -12,7 +12,7 @@
 #SBATCH --signal=B:USR1@120
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output=logs/pilot-%j.log
+#SBATCH --output=results/pilot-%j.log
 set -euo pipefail
 PATH="$PWD/.venv/bin:$PATH"
 options=(--cores "${SLURM_CPUS_PER_TASK:-1}")

@@ -110,7 +110,6 @@ def resumed_at(folder, refit):
 
 def submit(folder, *args):
     """Submit a pilot; its number."""
-    (folder / "logs").mkdir(exist_ok=True)
     script = folder / "profiles/slurm/pilot.sh"
     done = run(
         *("env", "-C", str(folder), f"PATH={environment()['PATH']}", "sbatch", "--parsable"),
@@ -122,7 +121,7 @@ def submit(folder, *args):
 
 
 def pilot_log(folder, number):
-    path = folder / f"logs/pilot-{number}.log"
+    path = folder / f"results/pilot-{number}.log"
     return path.read_text() if path.exists() else ""
 
 
