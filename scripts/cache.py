@@ -9,6 +9,7 @@ from headstability.caches import write_cache
 from headstability.checkpoints import read_model
 from headstability.files import read_json, sha256_file
 from headstability.liveness import forget_finished
+from headstability.memory import keep_freed_memory
 from headstability.model import choose_device
 from job import Job, run
 
@@ -16,6 +17,7 @@ from job import Job, run
 def main(job: Job) -> None:
     """Write patterns, z, residual streams and norms."""
     torch.set_num_threads(job.threads)
+    keep_freed_memory()
     model, header = read_model(job.input.weights)
     prompts = read_json(job.input.prompts)
     provenance = {

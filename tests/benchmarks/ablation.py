@@ -27,6 +27,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "scripts"), str(HERE)]
 
 from headstability.ablation import ablate_heads  # noqa: E402
+from headstability.memory import keep_freed_memory
 from headstability.model import Shape, Transformer  # noqa: E402
 from headstability.precision import products  # noqa: E402
 
@@ -110,6 +111,7 @@ def main():
     parser.add_argument("--few", type=int, default=2, help="prompts the published loop is timed on")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
+    keep_freed_memory()  # as the rule does; it serves both sides
     model = Transformer(SHAPE)
     model.initialise(0)
     model.eval().requires_grad_(False)

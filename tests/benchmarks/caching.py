@@ -42,6 +42,7 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
+    keep_freed_memory()  # as the rule does; it serves both sides
     model = Transformer(Shape(LAYERS, HEADS, WIDTH, True, CONTEXT, VOCABULARY))
     model.initialise(0)
     model.eval().requires_grad_(False)

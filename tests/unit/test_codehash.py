@@ -255,7 +255,7 @@ EDITS = {
     "batches": TRAINING,
     "engine": TRAINING,
     "recipe": TRAINING,
-    "memory": {"train", "ablation", "evaluate"},
+    "memory": {"train", "cache", "ablation", "evaluate"},
     "precision": {"train", "ablation", "evaluate", "cache"},
     "perplexity": {"evaluate"},
     "texts": {"evaluate"},
