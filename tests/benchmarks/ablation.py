@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "scripts"), str(HERE)]
 
 from headstability.ablation import ablate_heads  # noqa: E402
-from headstability.memory import keep_freed_memory
+from headstability.memory import keep_freed_memory  # noqa: E402
 from headstability.model import Shape, Transformer  # noqa: E402
 from headstability.precision import products  # noqa: E402
 

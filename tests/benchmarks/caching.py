@@ -27,6 +27,7 @@ from cka import fastest  # noqa: E402
 
 from headstability.activations import activations  # noqa: E402
 from headstability.caches import write_cache  # noqa: E402
+from headstability.memory import keep_freed_memory  # noqa: E402
 from headstability.model import Shape, Transformer  # noqa: E402
 
 LAYERS, HEADS, WIDTH, CONTEXT, VOCABULARY = 8, 8, 512, 1024, 5000
