@@ -11,11 +11,12 @@ from headstability.files import read_json, sha256_file
 from headstability.liveness import forget_finished
 from headstability.memory import keep_freed_memory
 from headstability.model import choose_device
+from headstability.weight_norms import weight_norm
 from job import Job, run
 
 
 def main(job: Job) -> None:
-    """Write patterns, z, residual streams and norms."""
+    """Write patterns, z, residual streams and norms of activations and weights."""
     torch.set_num_threads(job.threads)
     keep_freed_memory()
     model, header = read_model(job.input.weights)
@@ -29,6 +30,7 @@ def main(job: Job) -> None:
     }
     device = choose_device(job.spec["device"])
     kept = activations(model, prompts["tokens"], device, streams=job.spec["streams"])
+    kept["weight_norm"] = weight_norm(model)
     write_cache(job.output.cache, kept, provenance)
     # Snakemake starts this job once it has recorded the training.
     forget_finished([Path(job.input.weights).parents[1] / "provenance.json"])

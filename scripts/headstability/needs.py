@@ -65,6 +65,9 @@ class Needs:
             "norms": lambda wildcards, _: condition_costs.taking_norms(self._condition(wildcards)),
             "prefixes": self._prefixes,
             "role_scores": self._role_scores,
+            "role_stability": lambda wildcards, _: condition_costs.gathering_roles(
+                self._condition(wildcards)
+            ),
             "meta_sne_table": self._map,
             "head_atlas_table": lambda wildcards, _: condition_costs.showing_heads(
                 self._condition(wildcards)
@@ -143,7 +146,6 @@ class Needs:
         held_out = corpus.held_out * self.text_bytes()[0] + self.text_bytes()[1]
         return condition_costs.evaluating(
             self.sizes(wildcards["architecture"]),
-            len(self.study.refits),
             int(held_out) + sum(own),
             max(own, default=0),
             max(POSITIONS, self.study.config.training.context),
@@ -172,9 +174,10 @@ class Needs:
         del gpu
         chosen = self.study.config.roles
         synthetic = [1 + 2 * (chosen.tokens or ROLE_TOKENS)] * chosen.prompts
-        return condition_costs.scoring_roles(
-            self._condition(wildcards), SLAB_ENTRIES, synthetic, ROLE_BATCH
+        cell = Condition(
+            self.sizes(wildcards["architecture"]), 1, self.lengths(wildcards["prompts"])
         )
+        return condition_costs.scoring_roles(cell, SLAB_ENTRIES, synthetic, ROLE_BATCH)
 
     def _map(self, wildcards: Mapping[str, str], gpu: bool) -> Need:
         del wildcards, gpu

@@ -1,13 +1,11 @@
 """Sizes of a layer's weight matrices (docs/experiments.md, "Weight norms")."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
+import xarray as xr
 
-from .errors import UserError
-from .tensorfiles import read_arrays
+from .model import Transformer
 
 # Where a matrix is in a checkpoint, and which third of it; None: all of it.
 _PLACES = {
@@ -50,28 +48,20 @@ def matrix_norms(weights: Mapping[str, np.ndarray], layers: int) -> dict[str, np
     return norms
 
 
-def weight_norms(refits: Sequence[str], paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Frobenius norms of the weight matrices of a condition's refits.
-
-    Args:
-        refits: names of the refits.
-        paths: the checkpoint of each.
+def weight_norm(model: Transformer) -> xr.DataArray:
+    """`matrix_norms` of a model as a variable of its cache.
 
     Returns:
-        refit, layer, matrix, norm.
-
-    Raises:
-        UserError: a checkpoint is of another refit.
+        (layer, matrix), float64, no units; the attribute `matrix` names the matrices in order
+        (Zarr has no settled way to store a coordinate of texts).
     """
-    rows = []
-    for refit, path in zip(refits, paths, strict=True):
-        weights, header = read_arrays(path)
-        if header["cell"].split("/")[-1] != refit:
-            raise UserError(
-                f"{path} was copied from another cell, {header['cell']}: delete it and run the "
-                "same command again"
-            )
-        norms = matrix_norms(weights, header["shape"]["layers"])
-        for matrix, values in norms.items():
-            rows += [(refit, layer, matrix, value) for layer, value in enumerate(values, start=1)]
-    return pd.DataFrame(rows, columns=["refit", "layer", "matrix", "norm"])
+    weights = {name: value.numpy(force=True) for name, value in model.state_dict().items()}
+    norms = matrix_norms(weights, model.shape.layers)
+    attributes = {
+        "long_name": "Frobenius norm of weights; of what writes to the stream, mean-centred",
+        "units": "1",
+        "matrix": list(norms),
+    }
+    return xr.DataArray(
+        np.column_stack(list(norms.values())), dims=("layer", "matrix"), attrs=attributes
+    )

@@ -179,8 +179,9 @@ FIGURES |= {*STREAM_FIGURES, "draw_meta_sne"}
 FIGURES |= {"perplexity", "prompt_length", "draw_head_atlas"}
 QUESTIONS = {"origin", "dose", "time_course", "refits_needed"}
 QUESTION_TABLES = {f"{name}_table" for name in QUESTIONS}
-TABLES |= {*QUESTION_TABLES, "role_scores", "roles_table"}
+TABLES |= {*QUESTION_TABLES, "role_stability", "roles_table"}
 FIGURES |= {*QUESTIONS, "roles"}
+ROLES = {"role_scores", "role_stability"}
 # Jobs that read the patterns of refits.
 PATTERNS = {"similarity", "prefixes", "head_atlas_table", "role_scores"}
 TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
@@ -221,7 +222,7 @@ EDITS = {
     "files": ALL,
     "verify": VERIFY,
     "training": TRAINING,
-    "similarity": {*STABILITY, "prefixes", "role_scores", "adjust", "adjusted_table"},
+    "similarity": {*STABILITY, "prefixes", *ROLES, "adjust", "adjusted_table"},
     "plots/style": FIGURES,
     "plots/layers": {"layer_stability", "commonness", "weight_decay_contrast"},
     "plots/heads": {"draw_head_map", "draw_pairwise"},
@@ -230,7 +231,7 @@ EDITS = {
         *("heads_table", "layer_stability_table", "cross_layer_table", "commonness_table"),
         *STREAM_TABLES,
         *("perplexity_table", "prompt_length_table"),
-        *(*QUESTION_TABLES, "roles_table"),
+        *(*QUESTION_TABLES, "role_stability", "roles_table"),
         *("adjusted_table", "claims_table"),
     },
     "tables/stability": {"head_map_table", "layer_stability_table"},
@@ -240,10 +241,10 @@ EDITS = {
     "prompts": {"prompts"},
     "corpus": {"corpus", "tokenizer", "tokens", "evaluate"},
     "refit_caches": STABILITY | STREAMS | PATTERNS | {"adjust"},
-    "tensorfiles": {*MODELS, "norms", *VERIFY},
-    "cka": STREAMS,
-    "residual": STREAMS,
-    "weight_norms": {"norms"},
+    "cka": {"residual_similarity"},
+    "residual": {"residual_similarity"},
+    "norms": {"norms"},
+    "weight_norms": {"cache"},
     "meta_sne": MAP,
     "tables/streams": STREAM_TABLES,
     "tables/meta_sne": MAP,
@@ -266,16 +267,16 @@ EDITS = {
     "plots/perplexity": {"perplexity"},
     "plots/prompt_length": {"prompt_length"},
     "plots/atlas": {"draw_head_atlas"},
-    "adjusted": {"role_scores", "adjust", "adjusted_table"},
-    "roles": {"role_scores"},
+    "adjusted": {*ROLES, "adjust", "adjusted_table"},
+    "roles": ROLES,
     "role_prompts": {"role_scores"},
-    "condition_roles": {"role_scores"},
-    "uncertainty": {*QUESTION_TABLES, "role_scores", "adjusted_table", *CLAIMED},
-    "variance": {*QUESTION_TABLES, "role_scores"},
-    "tables/intervals": {*QUESTION_TABLES, "role_scores"},
+    "cell_roles": {"role_scores"},
+    "uncertainty": {*QUESTION_TABLES, "role_stability", "adjusted_table", *CLAIMED},
+    "variance": {*QUESTION_TABLES, "role_stability"},
+    "tables/intervals": {*QUESTION_TABLES, "role_stability"},
     "tables/questions": QUESTION_TABLES - {"time_course_table"},
     "tables/time_course": {"time_course_table"},
-    "tables/roles": {"role_scores"},
+    "tables/roles": {"role_stability"},
     "plots/questions": QUESTIONS,
     "plots/roles": {"roles"},
     # The config reaches jobs only through their specifications.

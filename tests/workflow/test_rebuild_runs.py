@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from driver import SMOKE, contents, jobs, snakemake, start, wait_for, write_study
-from modules import AGGREGATES, ANCHORS, ATLAS, BY_LENGTH, MAP, WITHOUT_ZERO
+from modules import AGGREGATES, ANCHORS, ATLAS, BY_LENGTH, MAP, SCORED, WITHOUT_ZERO
 from plan import CORPUS, Plan, edited, expect
 
 STUDY = "studies/smoke.yaml"
@@ -109,7 +109,7 @@ def test_a_deleted_cache(finished):
     expect(finished, [])
     expect(finished, [caching], name)
     with edited(finished / "scripts/headstability/similarity.py", "2**16", "2**15"):
-        expect(finished, Plan().below(caching, "Comparing", BY_LENGTH))
+        expect(finished, Plan().below(caching, "Comparing", BY_LENGTH, SCORED))
     run(finished, name)
     expect(finished, [])
     assert contents(finished / RESULTS) == before
