@@ -154,9 +154,7 @@ def test_tables_of_cells_are_labelled_refits_of_a_condition_together(tmp_path):
     table = reading.read_cells(conditions, ["seed2", "seed10"], paths)
     assert list(table) == ["weight_decay", "refit", "head", "value"]
     assert table["value"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert (
-        table["refit"].tolist() == ["seed2"] * 2 + ["seed10"] * 2 + ["seed2"] * 2 + ["seed10"] * 2
-    )
+    assert table["refit"].tolist() == (["seed2"] * 2 + ["seed10"] * 2) * 2
     assert table["weight_decay"].tolist() == ["0"] * 4 + ["0.1"] * 4
     with pytest.raises(ValueError, match="zip"):
         reading.read_cells(conditions, ["seed2"], paths)
