@@ -76,7 +76,11 @@ def test_code_of_a_module(smoke, module):
 
 CONSTANTS = {
     "model.py": ("LAYER_NORM_EPS = 1e-5", "LAYER_NORM_EPS = 1e-6", ("Training",)),
-    "similarity.py": ("GEMM_COLUMNS = 2**16", "GEMM_COLUMNS = 2**15", ("Comparing", "Stability")),
+    "similarity.py": (
+        "GEMM_COLUMNS = 2**16",
+        "GEMM_COLUMNS = 2**15",
+        MODULES["headstability/similarity.py"],
+    ),
     "plots/style.py": ("PANEL = 3.3", "PANEL = 3.4", FIGURES),
 }
 
@@ -90,8 +94,8 @@ def test_one_number_of_a_module(smoke, module):
 
 def test_threads_and_resources_in_rules(smoke):
     cells = smoke / "rules/cells.smk"
-    edits = [(" threads: 1", " threads: 2"), ("mem_mb=4000", "mem_mb=9000")]
-    edits += [("runtime=240", "runtime=900"), ("save_seconds=20", "save_seconds=5")]
+    edits = [(" threads: 1", " threads: 2"), ('mem_mb=memory("train")', "mem_mb=9000")]
+    edits += [('minutes("train")', "900"), ("save_seconds=20", "save_seconds=5")]
     with ExitStack() as stack:
         for old, new in edits:
             stack.enter_context(edited(cells, old, new))
