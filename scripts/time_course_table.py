@@ -13,10 +13,9 @@ def main(job: Job) -> None:
     steps = [{"step": int(step)} for step in spec["time_steps"]]
     at_steps = [{**condition, **step} for condition in spec["conditions"] for step in steps]
     cells = [
-        {**condition, "refit": refit, **step}
-        for condition in spec["conditions"]
+        {**at_step, "refit": refit}  # in the order of the paths: refits within steps
+        for at_step in at_steps
         for refit in spec["refits"]
-        for step in steps
     ]
     stability = read_conditions(at_steps, job.input.pairs)
     pairs = stability_and_excess(stability, read_conditions(at_steps, job.input.adjusted))
