@@ -135,8 +135,8 @@ def test_a_study_that_shrinks_and_grows(finished, smoke):
                 expect(finished, grown.below("Table of the anchor", ATLAS))
         expect(finished, Plan(**small).below("Checking", ATLAS, "Roles of", PERPLEXITY))
     one = r"one, wd 0\.1"
-    again = (f"Checking .* {one}", f"Roles of .* {one}", f"{ATLAS} .* {one}", ANCHORS)
-    expect(finished, Plan().below(*again, *AGGREGATES, MAP))
+    again = [f"{what} .* {one}" for what in ("Checking", "Roles of", ATLAS, ANCHORS)]
+    expect(finished, Plan().below(*again, *AGGREGATES, rf"{MAP}, wd 0\.1"))
     run(finished)
     expect(finished, [])
     after = contents(finished / RESULTS)
