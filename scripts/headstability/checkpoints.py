@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .errors import DamagedFile, UserError
 from .files import SHA256_KEY, atomic_path, json_sha256, missing
-from .model import Shape, Transformer
+from .model import Transformer
+from .shape import Shape
 
 
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:

@@ -16,7 +16,6 @@ from .costs import (
     TEXT_RATE,
     TOKENISING_MEMORY,
     Need,
-    Sizes,
     forward_flops,
     layer_bytes,
     logit_bytes,
@@ -25,6 +24,7 @@ from .costs import (
     pattern_bytes,
     triangle_entries,
 )
+from .shape import Shape
 
 DOUBLE = 8  # bytes of a float64
 # Operations an entry of a kernel matrix, a pattern or a list of neighbours costs beside products.
@@ -43,7 +43,7 @@ class Condition:
         lengths: tokens of each prompt, BOS included.
     """
 
-    sizes: Sizes
+    sizes: Shape
     refits: int
     lengths: Sequence[int]
 
@@ -202,7 +202,7 @@ def gathering_roles(condition: Condition) -> Need:
     return need(3 * rows, rows / TEXT_RATE)
 
 
-def evaluating(sizes: Sizes, text: int, largest: int, positions: int, gpu: bool) -> Need:
+def evaluating(sizes: Shape, text: int, largest: int, positions: int, gpu: bool) -> Need:
     """Perplexity of one refit on whole texts.
 
     Args:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,26 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import causal_attention, split_heads
+from .shape import Shape
 
 LAYER_NORM_EPS = 1e-5
 INIT_SCALE = 0.8  # weights start as N(0, (INIT_SCALE / sqrt(d_model))^2)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The shape of a transformer: layers L, heads H, d_head = d_model / H, d_mlp = 4 d_model."""
-
-    layers: int
-    heads: int
-    d_model: int
-    mlp: bool
-    context: int
-    vocabulary: int
-
-    @property
-    def d_head(self) -> int:
-        """Width of one head."""
-        return self.d_model // self.heads
 
 
 class LayerTrace(NamedTuple):

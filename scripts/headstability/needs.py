@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from . import condition_costs, costs
 from .condition_costs import Condition
 from .costs import Need
 from .schema import BpeTokenizer, FilePrompts, SotuCorpus, TextCorpus
+from .shape import Shape
 from .study import Study
 
 # Bytes of the corpus that comes with the project, rounded up.
@@ -23,18 +23,6 @@ CKA_SLAB, CKA_HELD, CKA_THREADS = 3 * 2**23, 2**26, 2  # cka, rules/streams.smk
 POSITIONS = 2048  # perplexity
 ROLE_BATCH, ROLE_TOKENS = 8, 25  # role_prompts
 PREFIX_TOKENS = (5, 10, 20, 30, 40, 50)  # prompt_length
-
-
-@dataclass(frozen=True)
-class ModelSizes:
-    """Sizes of one architecture of a study (`costs.Sizes`)."""
-
-    layers: int
-    heads: int
-    d_model: int
-    mlp: bool
-    context: int
-    vocabulary: int
 
 
 class Needs:
@@ -84,11 +72,11 @@ class Needs:
         """
         return self._needs[rule](wildcards, gpu)
 
-    def sizes(self, architecture: str) -> ModelSizes:
+    def sizes(self, architecture: str) -> Shape:
         """Sizes of an architecture."""
         shape = self.study.config.architectures[architecture].model_dump()
         context = self.study.config.training.context
-        return ModelSizes(**shape, context=context, vocabulary=self.vocabulary())
+        return Shape(**shape, context=context, vocabulary=self.vocabulary())
 
     def vocabulary(self) -> int:
         """Ids of the tokenizer, as far as can be known before it is loaded."""

@@ -28,8 +28,9 @@ sys.path[:0] = [str(HERE.parents[1] / "scripts"), str(HERE)]
 
 from headstability.ablation import ablate_heads  # noqa: E402
 from headstability.memory import keep_freed_memory  # noqa: E402
-from headstability.model import Shape, Transformer  # noqa: E402
+from headstability.model import Transformer  # noqa: E402
 from headstability.precision import products  # noqa: E402
+from headstability.shape import Shape  # noqa: E402
 
 SHAPE = Shape(layers=8, heads=8, d_model=512, mlp=True, context=1024, vocabulary=5000)
 PROMPTS, LENGTH, BOS = 100, 51, 0

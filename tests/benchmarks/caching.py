@@ -28,7 +28,8 @@ from cka import fastest  # noqa: E402
 from headstability.activations import activations  # noqa: E402
 from headstability.caches import write_cache  # noqa: E402
 from headstability.memory import keep_freed_memory  # noqa: E402
-from headstability.model import Shape, Transformer  # noqa: E402
+from headstability.model import Transformer  # noqa: E402
+from headstability.shape import Shape  # noqa: E402
 
 LAYERS, HEADS, WIDTH, CONTEXT, VOCABULARY = 8, 8, 512, 1024, 5000
 PROMPTS, LENGTH = 100, 51

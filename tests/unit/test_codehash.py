@@ -207,6 +207,7 @@ ALL = (
 )
 EDITS = {
     "model": MODELS | VERIFY,
+    "shape": MODELS | VERIFY,
     "checkpoints": MODELS | VERIFY,
     "activations": {"cache", "ablation"},
     "triangles": {"cache", "ablation", "prefixes", "head_atlas_table"},

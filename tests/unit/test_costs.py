@@ -23,8 +23,8 @@ from headstability import (
 )
 from headstability.caches import write_cache
 from headstability.condition_costs import Condition
-from headstability.model import Shape, Transformer
-from headstability.needs import ModelSizes
+from headstability.model import Transformer
+from headstability.shape import Shape
 
 SCRIPTS = Path(costs.__file__).resolve().parents[1]
 shapes = st.builds(
@@ -66,7 +66,7 @@ def grow(function, **changes):
     """Memory and minutes of two shapes, the second larger in one respect."""
     small = {"layers": 4, "heads": 8, "d_model": 256, "mlp": True, "context": 128}
     small |= {"vocabulary": 5000}
-    return function(ModelSizes(**small)), function(ModelSizes(**(small | changes)))
+    return function(Shape(**small)), function(Shape(**(small | changes)))
 
 
 LENGTHS = [51] * 400
@@ -88,7 +88,7 @@ def test_needs_grow_with_the_model(name, change):
 
 def test_a_gpu_is_faster_and_takes_memory_of_its_own():
     cpu, gpu = (
-        costs.training(ModelSizes(8, 8, 512, True, 128, 5000), 10_000, 64, 10, 512, gpu)
+        costs.training(Shape(8, 8, 512, True, 128, 5000), 10_000, 64, 10, 512, gpu)
         for gpu in (False, True)
     )
     assert gpu.minutes < cpu.minutes
@@ -116,7 +116,7 @@ COMPARED = {
 }
 # Of tables, or of one number a token: what more of them takes is less than a minute.
 SMALL = ("stability", "norms", "role_stability")
-LARGE = ModelSizes(8, 8, 512, True, 128, 5000)
+LARGE = Shape(8, 8, 512, True, 128, 5000)
 
 
 @pytest.mark.parametrize("rule", COMPARED)
@@ -156,7 +156,8 @@ from headstability.prompt_length import stability_by_length
 from headstability.residual import residual_pairs
 from headstability.activations import activations
 from headstability.caches import write_cache
-from headstability.model import Shape, Transformer
+from headstability.model import Transformer
+from headstability.shape import Shape
 from headstability.tokens import TokenFile
 from headstability.recipe import Cell, Recipe
 from headstability.training import Trainer
@@ -272,7 +273,7 @@ def condition(tmp_path_factory):
         paths.append(str(folder / f"{refit}.zarr.zip"))
         write_cache(paths[-1], data, attributes | {"prompts_sha256": ""})
     write_cache(folder / "similarity.zarr.zip", *conditions.condition_similarity(REFITS, paths))
-    sizes = ModelSizes(2, 8, 64, False, 128, 50)
+    sizes = Shape(2, 8, 64, False, 128, 50)
     return folder, paths, Condition(sizes, len(REFITS), [100] * 40)
 
 

@@ -59,6 +59,7 @@ ATLAS, BY_LENGTH = "Table of matched patterns", "Stability by prompt length"
 # A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
 MODULES = {
     "headstability/model.py": ("Training",),
+    "headstability/shape.py": ("Training",),
     "headstability/attention.py": ("Training",),
     "headstability/training.py": ("Training",),
     "headstability/engine.py": ("Training",),
