@@ -44,19 +44,20 @@ def test_no_edit_no_job(smoke):
 # --- code ---------------------------------------------------------------------------------
 
 WITHOUT_MEANING = {
-    "a comment": ("INIT_SCALE = 0.8  # weights", "INIT_SCALE = 0.8  # All weights"),
-    "a new comment": ("class Block(nn.Module):", "# One layer\n\nclass Block(nn.Module):"),
-    "a docstring": ('"""Width of one head."""', '"""Width of a single head."""'),
-    "no docstring": ('        """Width of one head."""\n', ""),
-    "the module's docstring": ('"""The decoder-only', '"""One decoder-only'),
-    "spacing": ("return self.d_model // self.heads", "return (self.d_model\n  //  self.heads)"),
-    "quotes": ('"norm" in name', "'norm' in name"),
+    "a comment": ("model", "INIT_SCALE = 0.8  # weights", "INIT_SCALE = 0.8  # All weights"),
+    "a new comment": ("model", "class Block(nn.Module):", "# One\n\nclass Block(nn.Module):"),
+    "a docstring": ("shape", '"""Width of one head."""', '"""Width of a single head."""'),
+    "no docstring": ("shape", '        """Width of one head."""\n', ""),
+    "the module's docstring": ("model", '"""The decoder-only', '"""One decoder-only'),
+    "spacing": ("shape", "self.d_model // self.heads", "(self.d_model\n  //  self.heads)"),
+    "quotes": ("model", '"norm" in name', "'norm' in name"),
 }
 
 
 @pytest.mark.parametrize("edit", WITHOUT_MEANING)
 def test_code_that_means_the_same(smoke, edit):
-    with edited(smoke / "scripts/headstability/model.py", *WITHOUT_MEANING[edit]):
+    module, old, new = WITHOUT_MEANING[edit]
+    with edited(smoke / f"scripts/headstability/{module}.py", old, new):
         expect(smoke, [])
 
 
