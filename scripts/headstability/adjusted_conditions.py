@@ -8,9 +8,10 @@ import pandas as pd
 import xarray as xr
 
 from . import adjusted
-from .head_cka import head_cka
+from .measures import MEASURES, Measure
 from .refit_caches import open_refits
 from .similarity import (
+    NotDefined,
     commonness,
     pairwise_stability,
     pooled,
@@ -21,9 +22,6 @@ from .similarity import (
 # the null reads every prompt five times.
 SLAB_ENTRIES = 2**22
 LAYER_ENTRIES = 2**25
-# What the config may leave out; the raw measure and its null are always there.
-OPTIONAL = ("split", "one_to_one", "centred", "sink_free", "z_cka")
-CONCATENATED = "z_cka_of_layer"
 
 Read = Callable[[int, int], np.ndarray]
 # From (cosines [group, refit, head, refit, head], prompts [group]) to m [anchor, refit, head].
@@ -44,12 +42,13 @@ def adjusted_tables(
         paths: the cache of each.
         within: what `conditions.condition_similarity` calls so.
         prompts_in_group: [group].
-        measures: which of OPTIONAL to compute.
+        measures: which of `measures.MEASURES` to compute; the raw one and its null are always
+            there.
 
     Returns:
         `pairs`: k_l of every pair of refits, once, by measure (refit_a, refit_b, layer, measure,
-        stability); measures are raw, shuffled (the null), excess, those chosen, and of z_cka
-        also the CKA of the layer's concatenated z, z_cka_of_layer;
+        stability); measures are raw, shuffled (the null), excess, those chosen, and of those of
+        what heads write also that of the layer's concatenated z, <measure>_of_layer;
         `without_prompts`: the mean over pairs without each group of prompts, where prompts can be
         left out, and distinctness likewise (layer, measure, group, stability);
         `matches`: m of every head in every other refit (anchor, refit, layer, head,
@@ -62,7 +61,8 @@ def adjusted_tables(
     Raises:
         UserError, DamagedFile: caches are damaged or do not belong together.
     """
-    names = ["pattern", "z"] if "z_cka" in measures else ["pattern"]
+    written = any(MEASURES[name].outputs for name in measures)
+    names = ["pattern", "z"] if written else ["pattern"]
     caches = open_refits(refits, paths, names)
     tables: dict[str, list[pd.DataFrame]] = {}
     for layer in range(caches[0].sizes["layer"]):
@@ -105,12 +105,11 @@ def _layer(
     read = _reader(caches, layer, entries)
     groups = prompt_groups(len(entries))
 
-    def grouped(slabs: Iterator[adjusted.Slab]) -> np.ndarray:
-        cosines, _ = adjusted.grouped_mean_cosine(slabs, groups)
-        return cosines.reshape(within.shape)
-
     def note(name: str, match: Match, cosines: np.ndarray) -> None:
-        found.pairs[name] = pairwise_stability(match(cosines, counts))
+        try:
+            found.pairs[name] = pairwise_stability(match(cosines, counts))
+        except NotDefined:
+            found.pairs[name] = np.full((refits, refits), np.nan)
         found.without[name] = _without(lambda c, n: _stability(match, c, n), cosines, counts)
 
     found.match["raw"] = adjusted.matched_best(within, counts)
@@ -118,18 +117,19 @@ def _layer(
     _null(found, read, entries, groups, within.shape)
     for name, values in (("pairs", found.pairs), ("without", found.without)):
         getattr(found, name)["excess"] = values["raw"] - values["shuffled"]
-    if "split" in measures:
-        enough = len(counts) > 1
-        note("split", adjusted.matched_split if enough else _unknown, within)
-    if "one_to_one" in measures:
-        note("one_to_one", adjusted.matched_one_to_one, within)
-    if "centred" in measures:
-        centred = grouped(adjusted.centred(_slabs(read, entries)))
-        note("centred", adjusted.matched_best, centred)
-    if "sink_free" in measures:
-        note("sink_free", adjusted.matched_best, grouped(adjusted.sink_free(_slabs(read, entries))))
-    if "z_cka" in measures:
-        _cka(found, caches, layer, refits)
+    for name, measure in MEASURES.items():
+        if name not in measures:
+            continue
+        if measure.outputs:
+            _outputs(found, name, measure, caches, layer)
+        elif measure.raw_similarity:
+            note(name, measure.match, within)
+        else:
+            slabs = _slabs(read, entries)
+            compared = measure.compare(
+                measure.patterns(slabs) if measure.patterns else slabs, groups
+            )
+            note(name, measure.match, compared.reshape(within.shape))
     found.bos_mass = adjusted.bos_mass(_slabs(read, entries)).reshape(refits, heads)
     found.without["distinctness"] = _without(_distinctness, within, counts)
     return found
@@ -148,11 +148,6 @@ def _stability(match: Match, cosines: np.ndarray, counts: np.ndarray) -> float:
     return float(pairs[~np.eye(len(pairs), dtype=bool)].mean())
 
 
-def _unknown(cosines: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    del counts
-    return np.full((cosines.shape[1], cosines.shape[1], cosines.shape[2]), np.nan)
-
-
 def _without(
     statistic: Callable[[np.ndarray, np.ndarray], float], cosines: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
@@ -163,7 +158,7 @@ def _without(
     def guarded(c: np.ndarray, n: np.ndarray) -> float:
         try:
             return statistic(c, n)
-        except ValueError:  # one half of a split has no prompt left
+        except NotDefined:  # one half of a split has no prompt left
             return np.nan
 
     return adjusted.without_prompts(guarded, cosines, counts)
@@ -193,11 +188,11 @@ def _null(
     found.without["shuffled"] = np.mean(without, axis=0)
 
 
-def _cka(found: _Layer, caches: Sequence[xr.Dataset], layer: int, refits: int) -> None:
-    """CKA of what heads write, and of what all heads of the layer write together."""
-    found.pairs["z_cka"] = found.pairs[CONCATENATED] = np.full((refits, refits), np.nan)
-    if caches[0].sizes["position"] < 4:
-        return
+def _outputs(
+    found: _Layer, name: str, measure: Measure, caches: Sequence[xr.Dataset], layer: int
+) -> None:
+    """Similarity of what heads write, and of what all heads of the layer write together."""
+    refits, one = len(caches), np.array([1])
 
     def z(refit: int) -> np.ndarray:
         return caches[refit]["z"].isel(layer=layer).values
@@ -206,10 +201,14 @@ def _cka(found: _Layer, caches: Sequence[xr.Dataset], layer: int, refits: int) -
         heads = z(refit)
         return heads.transpose(1, 0, 2).reshape(1, heads.shape[1], -1)
 
-    cosines = head_cka(z, refits)
-    one = np.array([1])
-    found.pairs["z_cka"] = pairwise_stability(adjusted.matched_best(cosines[None], one))
-    found.pairs[CONCATENATED] = head_cka(together, refits)[:, 0, :, 0]
+    of_layer = f"{name}_of_layer"
+    found.pairs[name] = found.pairs[of_layer] = np.full((refits, refits), np.nan)
+    try:
+        similarity = measure.outputs(z, refits)
+        found.pairs[name] = pairwise_stability(measure.match(similarity[None], one))
+        found.pairs[of_layer] = measure.outputs(together, refits)[:, 0, :, 0]
+    except NotDefined:
+        return
 
 
 def _reader(caches: Sequence[xr.Dataset], layer: int, entries: np.ndarray) -> Read:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .adjusted import cross
+from .similarity import NotDefined
 
 # A head whose outputs vary by less than this share of their length writes a constant.
 LEAST_VARIATION = 1e-6
@@ -28,7 +29,7 @@ def head_cka(read: Callable[[int], np.ndarray], refits: int, refits_at_once: int
         [refit, head, refit, head], float64, symmetric.
 
     Raises:
-        ValueError: fewer than 4 positions.
+        NotDefined: fewer than 4 positions.
     """
     hsic = None
     for first in range(0, refits, refits_at_once):
@@ -60,7 +61,7 @@ def _features(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     heads, positions, d_head = z.shape
     if positions < 4:
-        raise ValueError("debiased CKA needs at least 4 positions")
+        raise NotDefined("debiased CKA needs at least 4 positions")
     z = z.astype(np.float64)
     centred = z - z.mean(axis=1, keepdims=True)
     length = np.linalg.norm(centred, axis=(1, 2))

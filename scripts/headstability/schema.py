@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from .measures import MEASURES
+
 NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
 # Snakemake takes braces in the path of an input for wildcards.
 FILE_PATTERN = r"^[^{}]+$"
@@ -295,8 +297,8 @@ class Nulls(Section):
     untrained: bool = Field(
         True, description="stability at step 0 as a reference, where checkpoint_steps hold 0"
     )
-    measures: list[Literal["split", "one_to_one", "centred", "sink_free", "z_cka"]] = Field(
-        default=["split", "one_to_one", "centred", "sink_free", "z_cka"],
+    measures: list[Literal[*MEASURES]] = Field(
+        default=list(MEASURES),
         description="adjusted measures beside the excess over the shuffled null",
     )
 

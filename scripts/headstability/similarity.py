@@ -19,6 +19,10 @@ GEMM_COLUMNS = 2**16
 GROUPS = 20
 
 
+class NotDefined(ValueError):
+    """What is asked for cannot be had of these prompts, positions or heads."""
+
+
 @dataclass(frozen=True)
 class Similarities:
     """Cosines of heads, averaged over prompts.
@@ -144,10 +148,10 @@ def pooled(cosines: np.ndarray, counts: np.ndarray) -> np.ndarray:
         [...], float64.
 
     Raises:
-        ValueError: no prompt is left.
+        NotDefined: no prompt is left.
     """
     if counts.sum() == 0:
-        raise ValueError("no prompts are left: more prompts are needed")
+        raise NotDefined("no prompts are left: more prompts are needed")
     return np.tensordot(counts / counts.sum(), cosines, axes=1)
 
 

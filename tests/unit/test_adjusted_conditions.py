@@ -6,14 +6,16 @@ import torch
 from test_conditions import PROMPTS, REFITS, SHAPE, paths, provenance
 from test_model import random_model
 
-from headstability import adjusted_conditions
+from headstability import adjusted_conditions, measures
 from headstability.activations import activations
-from headstability.adjusted_conditions import OPTIONAL, adjusted_tables
+from headstability.adjusted_conditions import adjusted_tables
 from headstability.caches import write_cache
 from headstability.conditions import condition_similarity
+from headstability.head_cka import head_cka
+from headstability.measures import MEASURES
 
 
-def made(folder, prompts, measures=OPTIONAL):
+def made(folder, prompts, chosen=tuple(MEASURES)):
     folder.mkdir(exist_ok=True)
     for number, refit in enumerate(REFITS):
         model = random_model(SHAPE, seed=number, dtype=torch.float32)
@@ -21,7 +23,7 @@ def made(folder, prompts, measures=OPTIONAL):
         write_cache(folder / f"{refit}.zarr.zip", kept, provenance(refit))
     found, _ = condition_similarity(REFITS, paths(folder))
     groups = found["prompts_in_group"].values
-    return adjusted_tables(REFITS, paths(folder), found["within"], groups, measures)
+    return adjusted_tables(REFITS, paths(folder), found["within"], groups, chosen)
 
 
 def test_what_is_held_at_once_changes_nothing(tmp_path, monkeypatch):
@@ -55,3 +57,16 @@ def test_too_few_positions_have_no_cka(tmp_path):
     cka = pairs[pairs["measure"].isin(["z_cka", "z_cka_of_layer"])]
     assert np.isnan(cka["stability"]).all()
     assert len(cka) == 2 * 3 * SHAPE.layers
+
+
+def test_a_measure_may_bring_its_own_similarity(tmp_path, monkeypatch):
+    def halved(slabs, groups):
+        return measures.cosine(slabs, groups) / 2
+
+    monkeypatch.setitem(MEASURES, "halved", measures.Measure(compare=halved))
+    monkeypatch.setitem(MEASURES, "again", measures.Measure(outputs=head_cka))
+    pairs = made(tmp_path, PROMPTS, ["z_cka", "halved", "again"])["pairs"]
+    values = {name: rows["stability"].to_numpy() for name, rows in pairs.groupby("measure")}
+    assert np.allclose(values["halved"], values["raw"] / 2, atol=1e-6)
+    assert np.array_equal(values["again"], values["z_cka"])
+    assert np.array_equal(values["again_of_layer"], values["z_cka_of_layer"])

@@ -15,10 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from headstability import (
     activations,
-    adjusted_conditions,
     condition_costs,
     conditions,
     costs,
+    measures,
     needs,
 )
 from headstability.caches import write_cache
@@ -282,7 +282,7 @@ def test_memory_of_comparisons_is_enough_and_not_wasteful(kind, condition):
     folder, paths, sizes = condition
     job = {"kind": kind, "caches": paths, "refits": REFITS, "lengths": []}
     job |= {"shape": asdict(Shape(2, 8, 64, False, 128, 50))}
-    job |= {"measures": list(adjusted_conditions.OPTIONAL)}
+    job |= {"measures": list(measures.MEASURES)}
     assert_near(COMPARED[COMPARING[kind]](sizes), int(measure(job, folder)))
 
 

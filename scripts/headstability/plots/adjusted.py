@@ -1,5 +1,6 @@
 """Raw stability beside its references, and the adjusted measures, by layer."""
 
+import itertools
 from typing import Any
 
 import pandas as pd
@@ -25,6 +26,8 @@ _ROWS = [
         {"centred": ("-", "X"), "z_cka": ("--", "*"), "centred_chance": (":", "")},
     ),
 ]
+# Lines and markers of measures that have no place above: they share one more row.
+_OTHERS = ("other measures", [("-", "p"), ("--", "h"), (":", "d"), ("-.", "<")])
 _NAMES = {
     "raw": "raw $S$",
     "shuffled": "prompt-shuffled null $N$",
@@ -39,6 +42,7 @@ _NAMES = {
 }
 # The same for every weight decay.
 _SHARED = ("untrained", "centred_chance")
+_NOT_SHOWN = "normalised_excess"
 _GREY = "0.45"
 
 
@@ -52,12 +56,8 @@ def adjusted(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
         look: the `figures` section of the config and `weight_decays`.
     """
     architectures = table["architecture"].unique()
-    there = set(table["measure"])
-    rows = [
-        (axis, {name: style for name, style in measures.items() if name in there})
-        for axis, measures in _ROWS
-        if there & set(measures)
-    ]
+    there = list(table["measure"].unique())
+    rows = _rows(there)
     figure, axes = panels(len(architectures), rows=len(rows))
     for column, architecture in enumerate(architectures):
         part = table[table["architecture"] == architecture]
@@ -70,6 +70,16 @@ def adjusted(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
                 panel.set_ylabel(axis)
     _legend(figure, [measures for _, measures in rows], look, "untrained" in there)
     return figure
+
+
+def _rows(there: list[str]) -> list[tuple[str, dict[str, tuple[str, str]]]]:
+    """The rows of panels that have something to show."""
+    placed = {_NOT_SHOWN, *(name for _, measures in _ROWS for name in measures)}
+    axis, styles = _OTHERS
+    others = [name for name in there if name not in placed]
+    rows = [*_ROWS, (axis, dict(zip(others, itertools.cycle(styles), strict=False)))]
+    found = [(axis, {k: v for k, v in row.items() if k in there}) for axis, row in rows]
+    return [(axis, row) for axis, row in found if row]
 
 
 def _measure(
@@ -98,7 +108,7 @@ def _legend(figure: Figure, rows: list[dict], look: dict[str, Any], untrained: b
     for measures in rows:
         for name, (line, marker) in measures.items():
             style = {"ls": line, "marker": marker, "ms": 4, "color": _GREY}
-            handles.append(Line2D([], [], label=_NAMES[name], **style))
+            handles.append(Line2D([], [], label=_NAMES.get(name, name.replace("_", " ")), **style))
     title = "bars: 95 % intervals over refits and prompts"
     if not untrained:
         title += "; no untrained reference (nulls.untrained, training.checkpoint_steps: [0])"

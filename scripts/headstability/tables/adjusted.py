@@ -7,12 +7,12 @@ import pandas as pd
 
 from ..adjusted import centred_chance, normalised_excess
 from ..labels import CONDITION
+from ..measures import MEASURES
 from ..uncertainty import Estimate, Replicated, over_pairs
 from .replicates import layer_replicates, pair_matrices
 
-# In the order of the table; a measure that was not computed is left out.
-REFERENCES = ("raw", "untrained", "shuffled")
-MEASURES = ("excess", "normalised_excess", "split", "one_to_one", "centred", "sink_free", "z_cka")
+# In the order of the table, before the other measures; one that was not computed is left out.
+FIRST = ("raw", "untrained", "shuffled", "excess", "normalised_excess")
 CROSSED = "refits cross init and data seeds and are not independent: no interval"
 FEW = "{} refits: an interval needs at least 3"
 UNDEFINED = "not defined on these prompts"
@@ -56,7 +56,7 @@ def adjusted_table(
         if untrained is not None:
             step0 = untrained[untrained["architecture"] == architecture]
             found["untrained"] = _untrained(step0, refits)
-        for name in (*REFERENCES, *MEASURES):
+        for name in (*FIRST, *MEASURES):
             if name in found:
                 parts.append(_rows(architecture, decay, name, found[name].estimate(), crossed))
         if "centred" in found:
