@@ -18,6 +18,7 @@ include: "rules/corpus.smk"
 include: "rules/cells.smk"
 include: "rules/stability.smk"
 include: "rules/ablation.smk"
+include: "rules/exports.smk"
 include: "rules/targets.smk"
 include: "rules/checks.smk"
 

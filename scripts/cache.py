@@ -6,9 +6,9 @@ import torch
 
 from headstability.activations import activations
 from headstability.caches import write_cache
-from headstability.checkpoints import read_model
 from headstability.files import read_json, sha256_file
 from headstability.liveness import forget_finished
+from headstability.loading import load_model
 from headstability.model import choose_device
 from job import Job, run
 
@@ -16,7 +16,7 @@ from job import Job, run
 def main(job: Job) -> None:
     """Write patterns, z and residual stream."""
     torch.set_num_threads(job.threads)
-    model, header = read_model(job.input.weights)
+    model, header = load_model(job.input.weights)
     prompts = read_json(job.input.prompts)
     provenance = {
         "cell": header["cell"],

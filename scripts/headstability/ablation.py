@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .activations import batches_by_length, pad_batch
-from .model import Transformer
+from .traced import TracedModel
 
 PROMPTS_PER_BATCH = 16
 HEADS_PER_BATCH = 4
@@ -32,7 +32,7 @@ class AblationResult:
 
 
 def ablate_heads(
-    model: Transformer,
+    model: TracedModel,
     prompts: Sequence[Sequence[int]],
     bos: int,
     progress: Callable[[int], None] = lambda done: None,
@@ -52,7 +52,7 @@ def ablate_heads(
     """
     model.fold_value_biases()
     shape = model.shape
-    device = model.embed.weight.device
+    device = model.device
     total, count = 0.0, 0
     ablated = np.zeros((shape.layers, shape.heads))
     done = 0
@@ -67,12 +67,12 @@ def ablate_heads(
             count += int(used.sum())
             x = model.start(tokens)
             for layer, block in enumerate(model.blocks):
-                _, z = block.attention.pattern_and_z(block.norm_attention(x))
+                _, z = block.pattern_and_z(x)
                 for start in range(0, shape.heads, HEADS_PER_BATCH):
                     heads = range(start, min(start + HEADS_PER_BATCH, shape.heads))
                     nll = _without_heads(model, layer, x, z, heads, targets, used)
                     ablated[layer, list(heads)] += nll
-                x = block.after_attention(x + block.attention.write(z))
+                x = block.resume(x, z)
             total += _nll(model, x[None], targets, used)[0]
             done += len(indices)
             progress(done)
@@ -80,7 +80,7 @@ def ablate_heads(
 
 
 def _without_heads(
-    model: Transformer,
+    model: TracedModel,
     layer: int,
     x: Tensor,
     z: Tensor,
@@ -93,14 +93,13 @@ def _without_heads(
     copies = z.expand(len(heads), *z.shape).clone()
     for row, head in enumerate(heads):
         copies[row, :, head] = 0
-    written = block.attention.write(copies.flatten(0, 1))
-    stream = block.after_attention(x.repeat(len(heads), 1, 1) + written)
+    stream = block.resume(x.repeat(len(heads), 1, 1), copies.flatten(0, 1))
     for later in model.blocks[layer + 1 :]:
         stream = later(stream)
     return _nll(model, stream.view(len(heads), *x.shape), targets, used)
 
 
-def _nll(model: Transformer, streams: Tensor, targets: Tensor, used: Tensor) -> np.ndarray:
+def _nll(model: TracedModel, streams: Tensor, targets: Tensor, used: Tensor) -> np.ndarray:
     """Summed NLL of each variant of a batch.
 
     Args:

@@ -7,7 +7,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from .model import Transformer
+from .traced import TracedModel
 
 
 def triangle_entries(length: int) -> int:
@@ -35,7 +35,7 @@ def batches_by_length(prompts: Sequence[Sequence[int]], size: int) -> list[list[
 
 
 def activations(
-    model: Transformer, prompts: Sequence[Sequence[int]], device: torch.device, batch: int = 8
+    model: TracedModel, prompts: Sequence[Sequence[int]], device: torch.device, batch: int = 8
 ) -> xr.Dataset:
     """Patterns, z and resid_mid of every head and layer on every prompt.
 

@@ -86,8 +86,22 @@ def read_model(path: str | Path) -> tuple[Transformer, dict[str, Any]]:
 
     Returns:
         The model and the checkpoint's header.
+
+    Raises:
+        UserError: the file is missing, or the model is not of this project's architecture.
+        DamagedFile: it is truncated or altered.
     """
     tensors, header = read_tensors(path)
+    if "shape" not in header:
+        raise UserError(
+            f"{path} holds a model of the library transformers, which this does not apply to: "
+            "it works on cells trained here or imported from TransformerLens"
+        )
+    return own_model(tensors, header), header
+
+
+def own_model(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Transformer:
+    """The model of a checkpoint's tensors and header, on the CPU, in evaluation mode."""
     model = Transformer(Shape(**header["shape"]))
     model.load_state_dict(tensors)
-    return model.eval().requires_grad_(False), header
+    return model.eval().requires_grad_(False)

@@ -80,6 +80,14 @@ KINDS: dict[str, JobKind] = {
     ),
     "draw_head_map": JobKind(specs.look, _figure("head_map"), ("head_map_table",)),
     "draw_pairwise": JobKind(specs.look, _figure("pairwise"), ("pairwise_table",)),
+    "write_transformerlens": JobKind(
+        _nothing, _patterns("transformerlens_state", "transformerlens_config"), ("train",)
+    ),
+    "write_huggingface": JobKind(
+        _nothing,
+        _patterns("huggingface_config", "huggingface_weights", "huggingface_modelling"),
+        ("train", "tokens"),
+    ),
 }
 # The rule that draws each figure.
 DRAWN_BY = {figure: f"draw_{figure}" if f"draw_{figure}" in KINDS else figure for figure in FIGURES}

@@ -52,6 +52,16 @@ class Paths:
         self.stability_matches = f"{at_step}/stability/{{prompts}}/matches.csv"
         self.ablation = f"{at_step}/ablation/{{text}}/{{refit}}.csv"
 
+        at_cell_step = f"{cell}/step{{step}}"
+        transformerlens = f"{self.root}/exports/transformerlens/{at_cell_step}"
+        self.transformerlens_state = f"{transformerlens}/final.pt"
+        self.transformerlens_config = f"{transformerlens}/config.json"
+        huggingface = f"{self.root}/exports/huggingface/{at_cell_step}"
+        self.huggingface_config = f"{huggingface}/config.json"
+        self.huggingface_weights = f"{huggingface}/model.safetensors"
+        # The name transformers looks for: config.json names it.
+        self.huggingface_modelling = f"{huggingface}/modeling_headstability.py"
+
         self.table = f"{self.root}/tables/{{table}}.csv"
         self.figure = f"{self.root}/figures/{{figure}}"
         self.log = f"{self.root}/logs/{{job}}.log"

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
 # Snakemake takes braces in the path of an input for wildcards.
 FILE_PATTERN = r"^[^{}]+$"
-PROMPTS_PATTERN = r"^[^{}]*\.(txt|json)$"
+PROMPTS_PATTERN = r"^[^{}]*\.(txt|json|pkl)$"
 # Every pattern in words, for messages.
 PATTERNS = {
     NAME_PATTERN: "may hold only letters, digits, _ and -",
     FILE_PATTERN: "may not be empty or hold { or }",
-    PROMPTS_PATTERN: "must end in .txt or .json and may not hold { or }",
+    PROMPTS_PATTERN: "must end in .txt, .json or .pkl and may not hold { or }",
 }
 
 # File systems allow 255 bytes; a name is followed by endings.
@@ -152,7 +152,8 @@ class FilePrompts(Section):
 
     type: Literal["file"]
     path: str = Field(
-        pattern=PROMPTS_PATTERN, description="one prompt a line (.txt), or a list (.json)"
+        pattern=PROMPTS_PATTERN,
+        description="one prompt a line (.txt), or a list of strings (.json, .pkl)",
     )
 
 

@@ -227,7 +227,8 @@ class Study:
 
     def unknown_output(self, path: str) -> UserError:
         """The message for a file or short name that no rule makes."""
-        targets = ["all", "figures", "tables", "measurements", "verify", *FIGURES]
+        exports = ["export_transformerlens", "export_huggingface"]
+        targets = ["all", "figures", "tables", "measurements", "verify", *exports, *FIGURES]
         if "/" not in path:
             close = difflib.get_close_matches(path, targets, n=1)
             guess = f" Did you mean {close[0]}?" if close else ""

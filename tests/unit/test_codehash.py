@@ -170,10 +170,12 @@ FIGURES = {"draw_head_map", "draw_pairwise", "layer_stability", "stability_ablat
 TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
 # Looking at everything, it depends on nearly everything; it makes no file.
 VERIFY = {"verify"}
-ALL = MODELS | STABILITY | TABLES | FIGURES | TEXT | VERIFY | {"pairwise_table", "refits"}
+EXPORTS = {"write_transformerlens", "write_huggingface"}
+ANALYSED = {"cache", "ablation"}
+ALL = EXPORTS | MODELS | STABILITY | TABLES | FIGURES | TEXT | VERIFY | {"pairwise_table", "refits"}
 EDITS = {
-    "model": MODELS | VERIFY,
-    "checkpoints": MODELS | VERIFY,
+    "model": MODELS | EXPORTS | VERIFY,
+    "checkpoints": MODELS | EXPORTS | VERIFY,
     "activations": {"cache", "ablation"},
     "ablation": {"ablation"},
     "caches": {"cache", *STABILITY, *VERIFY},
@@ -196,6 +198,15 @@ EDITS = {
     "tokenization": {"tokenizer", "tokens", "prompts"},
     "prompts": {"prompts"},
     "corpus": {"corpus", "tokenizer", "tokens"},
+    "traced": ANALYSED,
+    "loading": ANALYSED,
+    "sources/adapters": ANALYSED,
+    "sources/huggingface": ANALYSED,
+    "sources/tensors": ANALYSED | EXPORTS,
+    "sources/transformerlens": EXPORTS,
+    "sources/own": EXPORTS,
+    "exports/writing": EXPORTS,
+    "exports/modeling_headstability": EXPORTS,
     # The config reaches jobs only through their specifications.
     "schema": set(),
     "config_check": set(),

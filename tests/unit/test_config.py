@@ -239,7 +239,7 @@ WRONG = [
     ("corpus: {new: 1, seed: 3}", "corpus.type", ["missing", "sotu, text"]),
     ("tokenizer: {type: wordpiece}", "tokenizer.type", ["'wordpiece'", "bpe, file"]),
     ("prompts: {mine: {type: null}}", "prompts.mine.type", ["null", "held_out, file"]),
-    ("prompts: {mine: {path: a.csv}}", "prompts.mine.path", ["'a.csv'", ".txt or .json"]),
+    ("prompts: {mine: {path: a.csv}}", "prompts.mine.path", ["'a.csv'", ".txt, .json or .pkl"]),
     ("tokenizer: {new: 1, type: file}", "tokenizer.path", ["missing", "tokenizer.json"]),
     ("tokenizer: {new: 1, type: file, path: ''}", "tokenizer.path", ["''", "not be empty"]),
     ("corpus: {paths: ['{a}.txt']}", "corpus.paths[1]", ["'{a}.txt'", "{ or }"]),
