@@ -77,22 +77,26 @@ class Model:
                 layer_patterns.append(pattern)
                 layer_z.append(z + b_v)
             mid = x + attention
-            x = mid
-            if f"blocks.{layer}.mlp_in.weight" in self.w:
-                normed = layer_norm(
-                    mid, self.part(layer, "norm_mlp.weight"), self.part(layer, "norm_mlp.bias")
-                )
-                hidden = gelu(
-                    normed @ self.part(layer, "mlp_in.weight").T + self.part(layer, "mlp_in.bias")
-                )
-                x = mid + hidden @ self.part(layer, "mlp_out.weight").T
-                x = x + self.part(layer, "mlp_out.bias")
+            x = self.after_attention(layer, mid)
             patterns.append(layer_patterns)
             zs.append(layer_z)
             mids.append(mid)
         final = layer_norm(x, self.w["norm_final.weight"], self.w["norm_final.bias"])
         logits = final @ self.w["unembed.weight"].T + self.w["unembed.bias"]
         return patterns, zs, mids, logits
+
+    def after_attention(self, layer, mid):
+        """The residual stream after a layer, from the one after its attention."""
+        if f"blocks.{layer}.mlp_in.weight" not in self.w:
+            return mid
+        normed = layer_norm(
+            mid, self.part(layer, "norm_mlp.weight"), self.part(layer, "norm_mlp.bias")
+        )
+        hidden = gelu(
+            normed @ self.part(layer, "mlp_in.weight").T + self.part(layer, "mlp_in.bias")
+        )
+        out = hidden @ self.part(layer, "mlp_out.weight").T + self.part(layer, "mlp_out.bias")
+        return mid + out
 
     def nll(self, prompts, bos, ablate=None):
         """Summed negative log-likelihood over predicted tokens, and their number."""

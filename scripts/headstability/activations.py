@@ -64,8 +64,8 @@ def activations(
     with torch.inference_mode():
         for indices in batches_by_length(prompts, batch):
             tokens = pad_batch([prompts[index] for index in indices], pad=0).to(device)
-            for layer, (patterns, zs, mids) in enumerate(model.trace(tokens)):
-                patterns, zs, mids = patterns.cpu(), zs.cpu(), mids.cpu()
+            for layer, traced in enumerate(model.trace(tokens)):
+                patterns, zs, mids = traced.pattern.cpu(), traced.z.cpu(), traced.resid_mid.cpu()
                 for row, index in enumerate(indices):
                     length = lengths[index]
                     entries = slice(entry_start[index], entry_start[index + 1])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,24 @@ class Shape:
     def d_head(self) -> int:
         """Width of one head."""
         return self.d_model // self.heads
+
+
+class LayerTrace(NamedTuple):
+    """What one layer does with a batch.
+
+    Attributes:
+        pattern: attention, [batch, head, query, key].
+        z: head outputs before W_O, value bias included, [batch, head, query, d_head].
+        resid_pre: the residual stream before the layer, [batch, position, d_model].
+        attention_out: what attention adds to it, b_O included, [batch, position, d_model].
+        resid_mid: the stream after attention, [batch, position, d_model].
+    """
+
+    pattern: Tensor
+    z: Tensor
+    resid_pre: Tensor
+    attention_out: Tensor
+    resid_mid: Tensor
 
 
 class Attention(nn.Module):
@@ -157,21 +176,21 @@ class Transformer(nn.Module):
         """Logits for the tokens after each position but the last: [batch, position - 1, ...]."""
         return self.logits(self.stream(tokens)[:, :-1])
 
-    def trace(self, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def trace(self, tokens: Tensor) -> Iterator[LayerTrace]:
         """Run the model layer by layer with explicit attention.
 
         Args:
             tokens: ids, [batch, position].
 
         Yields:
-            For each layer its pattern [batch, head, query, key], z [batch, head, query, d_head]
-            and resid_mid, the residual stream after attention [batch, position, d_model].
+            What each layer does; the next one runs when it is asked for.
         """
         x = self.start(tokens)
         for block in self.blocks:
             pattern, z = block.attention.pattern_and_z(block.norm_attention(x))
-            resid_mid = x + block.attention.write(z)
-            yield pattern, z, resid_mid
+            attention_out = block.attention.write(z)
+            resid_mid = x + attention_out
+            yield LayerTrace(pattern, z, x, attention_out, resid_mid)
             x = block.after_attention(resid_mid)
 
     def fold_value_biases(self) -> None:

@@ -10,6 +10,8 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from .model import LayerTrace
+
 
 class TracedShape(Protocol):
     """The sizes of a model."""
@@ -89,8 +91,8 @@ class TracedModel(Protocol):
     def logits(self, x: Tensor) -> Tensor:
         """Logits [..., vocabulary] from the residual stream after the last layer [..., d_model]."""
 
-    def trace(self, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """For each layer pattern, z and resid_mid, from token ids [batch, position]."""
+    def trace(self, tokens: Tensor) -> Iterator[LayerTrace]:
+        """What each layer does, from token ids [batch, position]."""
 
     def fold_value_biases(self) -> None:
         """Move value biases into the output bias; the model's function does not change."""

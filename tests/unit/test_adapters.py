@@ -75,7 +75,8 @@ def test_patterns_and_logits_are_those_of_transformers(net):
     model = ForeignModel(net)
     traced = list(model.trace(tokens))
     assert len(traced) == model.shape.layers == len(expected.attentions)
-    for (pattern, _, _), attention in zip(traced, expected.attentions, strict=True):
+    for layer, attention in zip(traced, expected.attentions, strict=True):
+        pattern = layer.pattern
         assert pattern.shape == (3, model.shape.heads, 17, 17)
         assert torch.allclose(pattern, attention, atol=1e-5)
         assert torch.allclose(pattern.sum(-1), torch.ones(3, model.shape.heads, 17), atol=1e-5)
@@ -99,14 +100,16 @@ def test_z_and_stream_agree_with_naive_loops(net):
         "eps": eps,
     }
     state = {name: value.numpy() for name, value in net.state_dict().items()}
-    for layer, (_, z, mid) in enumerate(ForeignModel(net).trace(tokens)):
+    for layer, traced in enumerate(ForeignModel(net).trace(tokens)):
         for row in range(len(tokens)):
             before = seen.hidden_states[layer][row].double().numpy()
             pattern = seen.attentions[layer][row].double().numpy()
             kind = config.model_type
             expected, stream = foreign_attention(kind, state, sizes, layer, before, pattern)
-            assert np.allclose(z[row], expected, atol=1e-5)
-            assert np.allclose(mid[row], stream, atol=2e-5)
+            assert np.allclose(traced.z[row], expected, atol=1e-5)
+            assert np.allclose(traced.resid_pre[row], before, atol=1e-6)
+            assert np.allclose(traced.attention_out[row], stream - before, atol=2e-5)
+            assert np.allclose(traced.resid_mid[row], stream, atol=2e-5)
 
 
 def test_caches_hold_what_transformers_computes_for_each_prompt_alone(net):
@@ -184,14 +187,14 @@ def test_ablation_agrees_with_a_hook_that_empties_the_slice(net):
 def test_folding_leaves_the_function_and_removes_the_biases(net):
     tokens = tokens_of()
     model = ForeignModel(copy.deepcopy(net))
-    before = [z for _, z, _ in model.trace(tokens)]
+    before = [traced.z for traced in model.trace(tokens)]
     logits = model(tokens)
     model.fold_value_biases()
     assert torch.allclose(model(tokens), logits, atol=1e-4)
-    for layer, (_, z, _) in enumerate(model.trace(tokens)):
+    for layer, traced in enumerate(model.trace(tokens)):
         for head in range(model.shape.heads):
             expected = before[layer][:, head] - value_bias(net, layer, head)
-            assert torch.allclose(z[:, head], expected, atol=1e-5)
+            assert torch.allclose(traced.z[:, head], expected, atol=1e-5)
 
 
 def test_resuming_with_its_own_heads_changes_nothing(net):
@@ -220,6 +223,6 @@ def test_no_hook_stays_behind(net):
     net(tokens_of())  # whose first call may set hooks of the library's own
     before = hooks()
     model = ForeignModel(net)
-    for block, (_, z, mid) in zip(model.blocks, model.trace(tokens_of()), strict=True):
-        block.resume(mid, z)
+    for block, traced in zip(model.blocks, model.trace(tokens_of()), strict=True):
+        block.resume(traced.resid_pre, traced.z)
     assert hooks() == before

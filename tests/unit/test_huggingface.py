@@ -207,8 +207,8 @@ def test_transformers_opens_exports(tmp_path):
         assert torch.allclose(found["logits"], model(tokens_of()), atol=1e-4)
         traced = list(model.trace(tokens_of()))
         assert len(traced) == len(found["attentions"])
-        for attention, (pattern, _, _) in zip(found["attentions"], traced, strict=True):
-            assert torch.allclose(attention, pattern, atol=1e-5)
+        for attention, layer in zip(found["attentions"], traced, strict=True):
+            assert torch.allclose(attention, layer.pattern, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, TANH])

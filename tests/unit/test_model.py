@@ -38,18 +38,22 @@ def test_agrees_with_naive_loops(shape):
     for row in range(len(tokens)):
         patterns, zs, mids, expected = oracle.run(tokens[row].tolist())
         assert np.allclose(logits[row], expected, atol=1e-10)
-        for layer, (pattern, z, mid) in enumerate(traced):
-            assert np.allclose(pattern[row], patterns[layer], atol=1e-12)
-            assert np.allclose(z[row], zs[layer], atol=1e-11)
-            assert np.allclose(mid[row], mids[layer], atol=1e-11)
+        pre = oracle.w["embed.weight"][tokens[row]] + oracle.w["position.weight"][:17]
+        for layer, found in enumerate(traced):
+            assert np.allclose(found.pattern[row], patterns[layer], atol=1e-12)
+            assert np.allclose(found.z[row], zs[layer], atol=1e-11)
+            assert np.allclose(found.resid_mid[row], mids[layer], atol=1e-11)
+            assert np.allclose(found.resid_pre[row], pre, atol=1e-11)
+            assert np.allclose(found.attention_out[row], mids[layer] - pre, atol=1e-11)
+            pre = oracle.after_attention(layer, mids[layer])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_fused_and_explicit_attention_agree(shape):
     model = random_model(shape, dtype=torch.float32)
     tokens = torch.randint(0, shape.vocabulary, (2, 24))
-    *_, (_, _, mid) = model.trace(tokens)
-    explicit = model.logits(model.blocks[-1].after_attention(mid))
+    *_, last = model.trace(tokens)
+    explicit = model.logits(model.blocks[-1].after_attention(last.resid_mid))
     assert torch.allclose(model(tokens), explicit, atol=2e-4)
     assert torch.allclose(model.predict(tokens), model(tokens)[:, :-1], atol=1e-5)
 
@@ -61,7 +65,7 @@ def test_patterns_are_causal_and_rows_sum_to_one(shape):
     changed = tokens.clone()
     changed[:, 7:] = (changed[:, 7:] + 1) % shape.vocabulary
     assert torch.equal(model(tokens)[:, :7], model(changed)[:, :7])
-    for pattern, _, _ in model.trace(tokens):
+    for pattern, *_ in model.trace(tokens):
         assert (pattern.triu(1) == 0).all()
         assert torch.allclose(pattern.sum(-1), torch.ones(()).double())
         assert (pattern[:, :, 0, 0] == 1).all()
@@ -72,12 +76,12 @@ def test_folding_value_biases_keeps_the_function(shape):
     model = random_model(shape)
     tokens = torch.randint(0, shape.vocabulary, (2, 9))
     before = model(tokens)
-    z_before = [z for _, z, _ in model.trace(tokens)]
+    z_before = [traced.z for traced in model.trace(tokens)]
     model.fold_value_biases()
     assert torch.allclose(model(tokens), before, atol=1e-10)
-    for (_, z, _), unfolded, block in zip(model.trace(tokens), z_before, model.blocks, strict=True):
+    for traced, unfolded, block in zip(model.trace(tokens), z_before, model.blocks, strict=True):
         assert (block.attention.qkv.bias[2 * shape.d_model :] == 0).all()
-        assert not torch.allclose(z, unfolded)
+        assert not torch.allclose(traced.z, unfolded)
     once = model.state_dict()["blocks.0.attention.out.bias"].clone()
     model.fold_value_biases()
     assert torch.equal(once, model.state_dict()["blocks.0.attention.out.bias"])

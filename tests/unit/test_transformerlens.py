@@ -63,10 +63,10 @@ def test_imported_models_agree_with_naive_loops(shape, norms):
     patterns, zs, mids, logits = hooked_transformer(state, prompt, shape.activation)
     tokens = torch.tensor([prompt])
     assert np.allclose(model(tokens)[0], logits, atol=1e-9)
-    for layer, (pattern, z, mid) in enumerate(model.trace(tokens)):
-        assert np.allclose(pattern[0], patterns[layer], atol=1e-9)
-        assert np.allclose(z[0], zs[layer], atol=1e-9)
-        assert np.allclose(mid[0], mids[layer], atol=1e-9)
+    for layer, found in enumerate(model.trace(tokens)):
+        assert np.allclose(found.pattern[0], patterns[layer], atol=1e-9)
+        assert np.allclose(found.z[0], zs[layer], atol=1e-9)
+        assert np.allclose(found.resid_mid[0], mids[layer], atol=1e-9)
 
 
 def test_the_two_variants_of_gelu_differ():
@@ -155,8 +155,8 @@ def test_transformerlens_opens_an_export(shape, tmp_path):
     tokens = torch.randint(0, shape.vocabulary, (2, 20))
     logits, cache = theirs.run_with_cache(tokens)
     assert torch.allclose(logits, model(tokens), atol=1e-4)
-    for layer, (pattern, z, mid) in enumerate(model.trace(tokens)):
-        assert torch.allclose(cache["pattern", layer], pattern, atol=1e-5)
-        assert torch.allclose(cache["z", layer].transpose(1, 2), z, atol=1e-5)
+    for layer, found in enumerate(model.trace(tokens)):
+        assert torch.allclose(cache["pattern", layer], found.pattern, atol=1e-5)
+        assert torch.allclose(cache["z", layer].transpose(1, 2), found.z, atol=1e-5)
         name = "resid_mid" if shape.mlp else "resid_post"
-        assert torch.allclose(cache[name, layer], mid, atol=1e-5)
+        assert torch.allclose(cache[name, layer], found.resid_mid, atol=1e-5)

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..model import LayerTrace
+
 
 @dataclass(frozen=True)
 class ForeignShape:
@@ -249,23 +251,22 @@ class ForeignModel(nn.Module):
         """Logits for the tokens after each position but the last: [batch, position - 1, ...]."""
         return self.logits(self.stream(tokens)[:, :-1])
 
-    def trace(self, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def trace(self, tokens: Tensor) -> Iterator[LayerTrace]:
         """Run the model layer by layer.
 
         Args:
             tokens: ids, [batch, position].
 
         Yields:
-            For each layer its pattern [batch, head, query, key], z [batch, head, query, d_head],
-            both of query heads, and resid_mid [batch, position, d_model]: the stream before the
-            layer plus what the attention sublayer adds. In a model with parallel sublayers
-            (GPT-NeoX) the MLP reads the stream before the layer, so no computation there passes
-            through resid_mid; it is still that sum.
+            What each layer does; patterns and z are of query heads. resid_mid is the stream
+            before the layer plus what the attention sublayer adds. In a model with parallel
+            sublayers (GPT-NeoX) the MLP reads the stream before the layer, so no computation
+            there passes through resid_mid; it is still that sum.
         """
         x = self.start(tokens)
         for block in self.blocks:
             pattern, z, written, after = block.step(x)
-            yield pattern, z, x + written
+            yield LayerTrace(pattern, z, x, written, x + written)
             x = after
 
     def fold_value_biases(self) -> None:
