@@ -16,6 +16,7 @@ if "study" not in config:
 include: "rules/common.smk"
 include: "rules/corpus.smk"
 include: "rules/cells.smk"
+include: "rules/sources.smk"
 include: "rules/stability.smk"
 include: "rules/ablation.smk"
 include: "rules/exports.smk"

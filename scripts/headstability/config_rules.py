@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from .catalogue import FIGURES
 from .config_words import short, suggest
 from .schema import Architecture, HeldOutPrompts, Training
+from .source_rules import check_sources
 
 RESERVED_PROMPTS = "held_out"
 
@@ -15,6 +16,7 @@ RESERVED_PROMPTS = "held_out"
 def cross_checks(raw: dict) -> Iterator[tuple[str, str]]:
     """Problems between keys. Runs on unvalidated input so that one run reports everything."""
     yield from _check_architectures(raw)
+    yield from check_sources(raw)
     yield from _check_refits(raw)
     yield from _check_training(raw)
     yield from _check_prompts(raw)

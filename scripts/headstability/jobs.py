@@ -14,6 +14,9 @@ from .kinds import DRAWN_BY, KINDS
 from .paths import fill
 from .study import Study
 
+# The rules that make cells, each those of other architectures.
+MAKERS = ("train", "import_weights")
+
 
 def everything(study: Study) -> dict[str, Any]:
     """Specification of the job that looks at all files."""
@@ -87,7 +90,15 @@ class Parameters:
                     continue
                 given["prompts"] = given["text"]
             for chosen in combinations(self.study.values() | given, self._wildcards[other]):
-                yield other, chosen
+                for maker in _makers(other):
+                    architecture = chosen.get("architecture")
+                    if architecture is None or architecture in self.study.architectures_of(maker):
+                        yield maker, chosen
+
+
+def _makers(rule: str) -> tuple[str, ...]:
+    """The rules that make what `rule` makes: cells are trained or imported."""
+    return MAKERS if rule == "train" else (rule,)
 
 
 def combinations(
@@ -126,7 +137,7 @@ def wanted_rules(study: Study) -> set[str]:
         rule = waiting.pop()
         if rule not in found:
             found.add(rule)
-            waiting += KINDS[rule].upstream
+            waiting += [maker for other in KINDS[rule].upstream for maker in _makers(other)]
     return found
 
 
@@ -142,12 +153,17 @@ def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str
     prompts, texts = list(study.config.prompts), [*study.config.prompts, "held_out"]
     every = {"step": steps, "prompts": prompts, "text": texts}
     used = sorted({study.measured["prompts"], study.measured["text"]} - {"held_out"})
-    special: dict[str, dict] = {"prompts": {"prompts": used}, "train": {"step": steps}}
+    special: dict[str, dict] = {
+        "prompts": {"prompts": used},
+        "train": {"step": steps},
+        "import_weights": {"step": steps},
+    }
     wanted = wanted_rules(study)
     for rule, kind in KINDS.items():
         if not on_request and rule not in wanted:
             continue
         values = study.values() | study.measured
+        values |= {"architecture": study.architectures_of(rule)}
         values |= every if on_request else special.get(rule, {})
         for pattern in kind.outputs(study):
             names = dict.fromkeys(re.findall(r"\{(\w+)\}", pattern))
@@ -174,5 +190,8 @@ def wildcards_of(study: Study, rule: str, path: str) -> dict[str, str] | None:
                 seen.add(part)
                 text += f"(?P<{part}>[^/]+)"
         if match := re.fullmatch(text, path):
-            return match.groupdict()
+            found = match.groupdict()
+            elsewhere = [other for other in MAKERS if rule in MAKERS and other != rule]
+            made = [name for other in elsewhere for name in study.architectures_of(other)]
+            return None if found.get("architecture") in made else found
     return None

@@ -80,6 +80,10 @@ KINDS: dict[str, JobKind] = {
     ),
     "draw_head_map": JobKind(specs.look, _figure("head_map"), ("head_map_table",)),
     "draw_pairwise": JobKind(specs.look, _figure("pairwise"), ("pairwise_table",)),
+    "download_weights": JobKind(specs.download_weights, _patterns("download")),
+    "import_weights": JobKind(
+        specs.import_weights, _patterns("checkpoint", "provenance"), ("download_weights", "tokens")
+    ),
     "write_transformerlens": JobKind(
         _nothing, _patterns("transformerlens_state", "transformerlens_config"), ("train",)
     ),

@@ -44,6 +44,7 @@ class Paths:
         self.checkpoint = f"{cell_folder}/checkpoints/step{{step}}.safetensors"
         self.training = f"{cell_folder}/training.csv"
         self.provenance = f"{cell_folder}/provenance.json"
+        self.download = f"{cell_folder}/download.json"
         self.cache = f"{cell_folder}/caches/step{{step}}/{{prompts}}.zarr.zip"
 
         self.refits = f"{self.root}/conditions/{condition}/refits.csv"

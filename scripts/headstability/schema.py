@@ -12,10 +12,17 @@ NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
 # Snakemake takes braces in the path of an input for wildcards.
 FILE_PATTERN = r"^[^{}]+$"
 PROMPTS_PATTERN = r"^[^{}]*\.(txt|json|pkl)$"
+# Places of weights elsewhere, in which names in braces stand for parts of the cell's name.
+PLACE_PATTERN = r"^[^/\s][^\s]*$"
+REPOSITORY_PATTERN = r"^[^/\s]+/[^/\s]+$"
+SHA256_PATTERN = r"^[0-9a-fA-F]{64}$"
 # Every pattern in words, for messages.
 PATTERNS = {
     NAME_PATTERN: "may hold only letters, digits, _ and -",
     FILE_PATTERN: "may not be empty or hold { or }",
+    PLACE_PATTERN: "must be relative and may not be empty or hold spaces",
+    REPOSITORY_PATTERN: "must be owner/name",
+    SHA256_PATTERN: "must be 64 hexadecimal digits",
     PROMPTS_PATTERN: "must end in .txt, .json or .pkl and may not hold { or }",
 }
 
@@ -32,6 +39,45 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class _Source(Section):
+    """Where weights that were trained elsewhere are."""
+
+    repo: str | None = Field(
+        None, pattern=REPOSITORY_PATTERN, description="repository of the hub; null: local files"
+    )
+    revision: str | None = Field(
+        None, min_length=1, description="commit, tag or branch of the repository"
+    )
+    decays: dict[str, str] = Field(
+        default={}, description="what {decay} stands for, by weight decay as in paths"
+    )
+    names: dict[str, str] = Field(default={}, description="what {name} stands for, by seed")
+    sha256: dict[str, Annotated[str, Field(pattern=SHA256_PATTERN)]] = Field(
+        default={}, description="hashes that files must have, by path"
+    )
+
+
+class TransformerLensSource(_Source):
+    """State dicts of TransformerLens, a file a cell and step."""
+
+    type: Literal["transformerlens"]
+    path: str = Field(
+        pattern=PLACE_PATTERN, description="the file, with {seed}, {step} and the like"
+    )
+    activation: Literal["gelu", "gelu_tanh"] = Field(
+        "gelu", description="of the MLP: exact, or its tanh approximation; the files do not tell"
+    )
+
+
+class HuggingFaceSource(_Source):
+    """Models of the library transformers, a folder or hub repository a cell and step."""
+
+    type: Literal["huggingface"]
+    path: str | None = Field(
+        None, pattern=PLACE_PATTERN, description="the folder, with {seed}, {step} and the like"
+    )
+
+
 class Architecture(Section):
     """The shape of a transformer; its context is `training.context`."""
 
@@ -39,6 +85,9 @@ class Architecture(Section):
     heads: int = Field(ge=1, le=512, description="attention heads per layer H; divides d_model")
     d_model: int = Field(ge=1, le=65536, description="width of the residual stream")
     mlp: bool = Field(True, description="true: attention and MLP; false: attention-only")
+    source: (
+        Annotated[TransformerLensSource | HuggingFaceSource, Field(discriminator="type")] | None
+    ) = Field(None, description="where the weights come from; null: they are trained")
 
 
 class CrossedRefits(Section):

@@ -13,6 +13,8 @@ from .config_check import check_config
 from .errors import UserError
 from .paths import RESULTS, Paths, fill, format_weight_decay
 from .schema import CrossedRefits, FilePrompts, FileTokenizer, TextCorpus
+from .source_places import Place, place_of
+from .sources.folders import CONFIG, INDICES, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,28 @@ class Study:
     def checkpoint_steps(self) -> list[int]:
         """Steps whose weights are kept, the last one included."""
         return sorted({*self.config.training.checkpoint_steps, self.steps})
+
+    def architectures_of(self, rule: str) -> list[str]:
+        """The architectures whose cells a rule makes: most rules make those of all."""
+        sources = {n: a.source for n, a in self.config.architectures.items()}
+        if rule == "train":
+            return [name for name, source in sources.items() if source is None]
+        if rule == "import_weights":
+            return [name for name, source in sources.items() if source is not None]
+        if rule == "download_weights":
+            return [name for name, source in sources.items() if source is not None and source.repo]
+        return self.architectures
+
+    def architecture_pattern(self, rule: str) -> str:
+        """What `architecture` may be in the outputs of a rule that makes cells.
+
+        Of names that are not configured `train` is to complain, so only those of others are left
+        out there.
+        """
+        if rule == "train":
+            others = "|".join(self.architectures_of("import_weights"))
+            return rf"(?!(?:{others})/)[^/]+" if others else "[^/]+"
+        return "|".join(self.architectures_of(rule)) or "(?!)"
 
     def conditions(self) -> list[dict[str, str]]:
         """Wildcards of every condition, in the order of the config."""
@@ -130,6 +154,26 @@ class Study:
         corpus = self.config.corpus
         return list(corpus.paths) if isinstance(corpus, TextCorpus) else []
 
+    def places(self, wildcards: Mapping[str, str]) -> dict[str, Place]:
+        """Where the weights of an imported cell are, by step."""
+        source = self.config.architectures[wildcards["architecture"]].source
+        refit = next(item for item in self.refits if item.name == wildcards["refit"])
+        return {
+            str(step): place_of(
+                source, refit.init_seed, refit.data_seed, wildcards["weight_decay"], step
+            )
+            for step in self.checkpoint_steps
+        }
+
+    def source_files(self, wildcards: Mapping[str, str]) -> list[str]:
+        """The user's own files an imported cell is read from; none if they are on the hub."""
+        return [
+            path
+            for place in self.places(wildcards).values()
+            if not place.repo
+            for path in _files_at(place)
+        ]
+
     def tokenizer_files(self) -> list[str]:
         """The user's saved tokenizer, if there is one."""
         tokenizer = self.config.tokenizer
@@ -150,6 +194,10 @@ class Study:
         """The files the config names, with the key that names each."""
         named = {path: f"corpus.paths[{i + 1}]" for i, path in enumerate(self.corpus_files())}
         named |= dict.fromkeys(self.tokenizer_files(), "tokenizer.path")
+        for cell in self.cells():
+            if cell["architecture"] in self.architectures_of("import_weights"):
+                key = f"architectures.{cell['architecture']}.source.path"
+                named |= dict.fromkeys(self.source_files(cell), key)
         for name in self.config.prompts:
             named |= dict.fromkeys(self.prompt_files({"prompts": name}), f"prompts.{name}.path")
         return named
@@ -255,6 +303,15 @@ def _refits(configured: int | list[int] | CrossedRefits) -> list[Refit]:
         return [Refit(f"init{init}-data{data}", init, data) for init, data in pairs]
     seeds = range(1, configured + 1) if isinstance(configured, int) else configured
     return [Refit(f"seed{seed}", seed, seed) for seed in seeds]
+
+
+def _files_at(place: Place) -> list[str]:
+    """The files of a local place; of a model's folder its config and what weights it has."""
+    if place.type == "transformerlens":
+        return [place.path]
+    folder = Path(place.path)
+    weights = [folder / name for name in (*WEIGHTS, *INDICES) if (folder / name).is_file()]
+    return [str(path) for path in (folder / CONFIG, *(weights or [folder / WEIGHTS[0]]))]
 
 
 def _any_of(names: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ _ELSEWHERE = {
     ("tokenizer", "content"): "tokenizer.path (content of the file)",
     ("prompts", "content"): "prompts.{prompts}.path (content of the file)",
     ("prompts", "context"): "training.context",
+    ("import_weights", "content"): "architectures.{architecture}.source.path (content)",
     ("prompts", "bos"): "tokenizer.bos",
     ("prompts", "name"): "prompts",
     **{(rule, "weight_decays"): "weight_decays" for rule in DRAWN_BY.values()},
@@ -43,6 +44,8 @@ _KEYS = {
     "expected": "the files of the study",
     "on_request": "the files of the study",
 }
+# What specifications of imports hold of an architecture's source.
+_OF_SOURCE = {"places": "", "sha256": ".sha256", "activation": ".activation"}
 _ABSENT = "(not set)"
 
 
@@ -75,6 +78,8 @@ def recorded_parameter(record: Mapping[str, Any]) -> dict[str, Any] | None:
 def config_key(rule: str, wildcards: Mapping[str, str], place: str) -> str:
     """The config key behind a place in a job's specification, such as training.batch."""
     first, _, rest = place.partition(".")
+    if rule in ("download_weights", "import_weights") and first in _OF_SOURCE:
+        return f"architectures.{wildcards.get('architecture')}.source{_OF_SOURCE[first]}"
     if first == "shape":
         if rest == "context":
             return "training.context"

@@ -171,11 +171,24 @@ TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
 # Looking at everything, it depends on nearly everything; it makes no file.
 VERIFY = {"verify"}
 EXPORTS = {"write_transformerlens", "write_huggingface"}
-ANALYSED = {"cache", "ablation"}
-ALL = EXPORTS | MODELS | STABILITY | TABLES | FIGURES | TEXT | VERIFY | {"pairwise_table", "refits"}
+IMPORT = {"import_weights"}
+# Both come from files or the hub: what reads those.
+FETCHED = {"import_weights", "download_weights"}
+ANALYSED = {"cache", "ablation"} | IMPORT
+ALL = (
+    EXPORTS
+    | FETCHED
+    | MODELS
+    | STABILITY
+    | TABLES
+    | FIGURES
+    | TEXT
+    | VERIFY
+    | {"pairwise_table", "refits"}
+)
 EDITS = {
-    "model": MODELS | EXPORTS | VERIFY,
-    "checkpoints": MODELS | EXPORTS | VERIFY,
+    "model": MODELS | EXPORTS | IMPORT | VERIFY,
+    "checkpoints": MODELS | EXPORTS | IMPORT | VERIFY,
     "activations": {"cache", "ablation"},
     "ablation": {"ablation"},
     "caches": {"cache", *STABILITY, *VERIFY},
@@ -194,7 +207,7 @@ EDITS = {
     "tables/reading": {"heads_table", "layer_stability_table"},
     "tables/stability": {"head_map_table", "layer_stability_table"},
     "tables/ablation": {"heads_table", "stability_ablation_table"},
-    "tokens": {"prompts", "ablation", "train", *VERIFY},
+    "tokens": {"prompts", "ablation", "train", *IMPORT, *VERIFY},
     "tokenization": {"tokenizer", "tokens", "prompts"},
     "prompts": {"prompts"},
     "corpus": {"corpus", "tokenizer", "tokens"},
@@ -202,9 +215,15 @@ EDITS = {
     "loading": ANALYSED,
     "sources/adapters": ANALYSED,
     "sources/huggingface": ANALYSED,
-    "sources/tensors": ANALYSED | EXPORTS,
-    "sources/transformerlens": EXPORTS,
-    "sources/own": EXPORTS,
+    "sources/tensors": ANALYSED | FETCHED | EXPORTS,
+    "sources/transformerlens": EXPORTS | IMPORT,
+    "sources/own": EXPORTS | IMPORT,
+    "sources/folders": ANALYSED | FETCHED,
+    "sources/importing": IMPORT,
+    "sources/origins": IMPORT,
+    "sources/download": {"download_weights"},
+    "source_places": set(),
+    "source_rules": set(),
     "exports/writing": EXPORTS,
     "exports/modeling_headstability": EXPORTS,
     # The config reaches jobs only through their specifications.

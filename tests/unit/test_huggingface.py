@@ -18,9 +18,9 @@ from headstability.exports import modeling_headstability
 from headstability.exports.writing import write_huggingface
 from headstability.files import check_sidecar, sha256_file
 from headstability.loading import FOREIGN_CONFIG, load_model
+from headstability.sources.folders import open_folder
 from headstability.sources.huggingface import (
     foreign_model,
-    open_folder,
     own_tensors,
     read_weights,
     stored_type,

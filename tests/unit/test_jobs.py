@@ -194,7 +194,8 @@ def test_what_can_be_asked_for_includes_what_is_expected():
     assert any("/caches/step0/" in path for path in possible - expected)
 
 
-EXPORTS = {"write_transformerlens", "write_huggingface"}  # on request, so not among these jobs
+# On request, or of cells this study has none of.
+EXPORTS = {"write_transformerlens", "write_huggingface", "download_weights", "import_weights"}
 BELOW = {
     "tokens": set(KINDS) - {"corpus", "tokenizer", "tokens"} - EXPORTS,
     "train": set(KINDS) - {"corpus", "tokenizer", "tokens", "prompts", "train"} - EXPORTS,
@@ -244,7 +245,7 @@ def test_only_what_included_figures_rest_on_is_expected():
     assert {"draw_pairwise", "pairwise_table", "stability", "heads_table", "train"} < found
     assert not found & {"layer_stability", "layer_stability_table", "draw_head_map"}
     possible = {rule for _, rule in expected_files(study, on_request=True)}
-    assert possible == set(KINDS)
+    assert possible == set(KINDS) - {"download_weights", "import_weights"}
     assert all("/pairwise/" in path for path in study.figure_paths())
     tables = {path.split("/tables/")[1].split("/")[0] for path in study.table_paths()}
     assert tables == {"pairwise", "heads.csv"}

@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save
@@ -18,7 +18,11 @@ from ..files import write_bytes, write_sidecar
 from ..model import Transformer
 from ..sources.own import config_of, to_gpt2
 from ..sources.transformerlens import hooked_config, to_state_dict
-from . import modeling_headstability
+
+if TYPE_CHECKING:  # not needed here, and slow to import; but a change of it changes exports
+    from . import modeling_headstability  # noqa: F401
+
+MODELLING = Path(__file__).with_name("modeling_headstability.py")
 
 
 def write_transformerlens(
@@ -45,7 +49,7 @@ def write_huggingface(model: Transformer, bos: int, paths: Mapping[str, str | Pa
         bos: id of the beginning token.
         paths: where `config`, `weights` and `modelling` go, all in one folder.
     """
-    _write(paths["modelling"], Path(modeling_headstability.__file__).read_bytes())
+    _write(paths["modelling"], MODELLING.read_bytes())
     _write_json(paths["config"], config_of(model.shape, bos))
     _write(paths["weights"], save(to_gpt2(model), {"format": "pt"}))
 

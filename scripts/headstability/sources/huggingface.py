@@ -1,9 +1,6 @@
-"""Models in the format of the Hugging Face hub: a folder with config.json and weights."""
+"""Models in the format of the Hugging Face hub, built by the library `transformers`."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,61 +11,8 @@ from transformers.utils import logging as transformers_logging
 
 from ..errors import UserError
 from .adapters import FAMILIES, ForeignModel
+from .folders import Folder
 from .tensors import read_state
-
-# Single files and indices of shards, in the order of preference.
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-INDICES = tuple(f"{name}.index.json" for name in WEIGHTS)
-CONFIG = "config.json"
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A model's folder.
-
-    Attributes:
-        path: the folder.
-        config: its config.json.
-        weights: its weights files.
-    """
-
-    path: Path
-    config: dict[str, Any]
-    weights: list[Path]
-
-    @property
-    def files(self) -> list[Path]:
-        """Every file that says what the model is."""
-        return [self.path / CONFIG, *self.weights]
-
-
-def open_folder(path: str | Path) -> Folder:
-    """Find a model's config and weights files.
-
-    Raises:
-        UserError: the folder has no config, an unreadable one, or no weights.
-    """
-    path = Path(path)
-    config = _read_json(path / CONFIG)
-    if not isinstance(config.get("model_type"), str):
-        raise UserError(f"{path / CONFIG} names no model_type: it is no config of transformers")
-    return Folder(path, config, weights_files(path))
-
-
-def weights_files(path: Path) -> list[Path]:
-    """The files a folder's weights are in: one, or the shards its index lists."""
-    for single, index in zip(WEIGHTS, INDICES, strict=True):
-        if (path / single).is_file():
-            return [path / single]
-        if (path / index).is_file():
-            listed = _read_json(path / index).get("weight_map")
-            if not isinstance(listed, dict) or not listed:
-                raise UserError(f"{path / index} lists no weights: fetch the model again")
-            names = sorted(set(listed.values()))
-            if outside := [name for name in names if Path(name).name != name]:
-                raise UserError(f"{path / index} lists {outside[0]!r}, which is no file beside it")
-            return [path / name for name in names]
-    raise UserError(f"{path} has no weights: none of {', '.join([*WEIGHTS, *INDICES])} is there")
 
 
 def read_weights(folder: Folder) -> dict[str, Tensor]:
@@ -155,15 +99,3 @@ def stored_type(state: Mapping[str, Tensor]) -> torch.dtype:
     """The type weights are kept in: that of the largest tensor."""
     largest = max(state.values(), key=Tensor.numel)
     return largest.dtype if largest.is_floating_point() else torch.float32
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: it is no folder of a model") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not readable JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} is not a JSON object")
-    return value

@@ -1,0 +1,48 @@
+# Cells that were trained elsewhere: from the hub or local files to the checkpoints of a cell.
+
+
+rule download_weights:
+    output:
+        download=paths.download,
+    log:
+        paths.log_of(f"download/{paths.cell_name}"),
+    wildcard_constraints:
+        architecture=study.architecture_pattern("download_weights"),
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        spec=spec("download_weights"),
+    message:
+        "Fetching {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}"
+    script:
+        "../scripts/download_weights.py"
+
+
+rule import_weights:
+    input:
+        unpack(source_inputs),
+        held_out=paths.held_out_tokens,
+        manifest=paths.tokens,
+    output:
+        weights=kept_checkpoints,
+        provenance=paths.provenance,
+    log:
+        paths.log_of(f"import/{paths.cell_name}"),
+    wildcard_constraints:
+        architecture=study.architecture_pattern("import_weights"),
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=spec("import_weights"),
+    message:
+        "Importing {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}"
+    script:
+        "../scripts/import_weights.py"
