@@ -71,6 +71,30 @@ rule layer_stability:
         "../scripts/layer_stability.py"
 
 
+# Beside what the paper published, for conditions of the same shape; on request.
+rule published:
+    input:
+        table=paths.table_of("layer_stability"),
+        extremes="docs/published/layers.csv",
+        layers="docs/published/l8_h8.csv",
+    output:
+        table=paths.table_of("published"),
+    log:
+        paths.log_of("tables/published"),
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        spec=spec("published"),
+    message:
+        "Table of published values beside this study's"
+    script:
+        "../scripts/published.py"
+
+
 rule head_map_table:
     input:
         stability=configured(paths.stability_heads, **study.measured),

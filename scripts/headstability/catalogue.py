@@ -15,5 +15,5 @@ CATEGORIES = {
     "pairwise": "Head and layer stability",
     "stability_ablation": "Ablation",
 }
-# One table beside every figure, and one of all heads.
-TABLES = [*FIGURES.values(), "heads"]
+# One table beside every figure, and one of all heads; on request a comparison with the paper.
+TABLES = [*FIGURES.values(), "heads", "published"]

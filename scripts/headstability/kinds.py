@@ -84,6 +84,7 @@ KINDS: dict[str, JobKind] = {
     "import_weights": JobKind(
         specs.import_weights, _patterns("checkpoint", "provenance"), ("download_weights", "tokens")
     ),
+    "published": JobKind(specs.published, _table("published"), ("layer_stability_table",)),
     "write_transformerlens": JobKind(
         _nothing, _patterns("transformerlens_state", "transformerlens_config"), ("train",)
     ),

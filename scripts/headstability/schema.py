@@ -187,6 +187,16 @@ class FileTokenizer(Section):
     bos: str = Field("<|endoftext|>", min_length=1, description="its beginning token")
 
 
+class HubTokenizer(Section):
+    """A saved tokenizer in a repository of the Hugging Face hub."""
+
+    type: Literal["hub"]
+    repo: str = Field(pattern=REPOSITORY_PATTERN, description="repository of the hub")
+    revision: str = Field(min_length=1, description="commit, tag or branch of the repository")
+    path: File = Field("tokenizer.json", description="a tokenizer.json in the repository")
+    bos: str = Field("<|endoftext|>", min_length=1, description="its beginning token")
+
+
 class HeldOutPrompts(Section):
     """Passages cut from held-out documents."""
 
@@ -235,7 +245,7 @@ class Figures(Section):
 
 
 Corpus = Annotated[SotuCorpus | TextCorpus, Field(discriminator="type")]
-Tokenizer = Annotated[BpeTokenizer | FileTokenizer, Field(discriminator="type")]
+Tokenizer = Annotated[BpeTokenizer | FileTokenizer | HubTokenizer, Field(discriminator="type")]
 Prompts = Annotated[HeldOutPrompts | FilePrompts, Field(discriminator="type")]
 WeightDecay = Annotated[float, Field(ge=0, le=100)]
 

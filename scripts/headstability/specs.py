@@ -122,6 +122,20 @@ def grid(study: Study) -> dict[str, Any]:
     return {"conditions": study.conditions(), "refits": study.refit_names()}
 
 
+def published(study: Study) -> dict[str, Any]:
+    """For the comparison with the paper: conditions are compared by their shape."""
+    shapes = {
+        name: {
+            "layers": shape.layers,
+            "heads": shape.heads,
+            "attn_only": not shape.mlp,
+            "d_model": shape.d_model,
+        }
+        for name, shape in study.config.architectures.items()
+    }
+    return {"shapes": shapes, "anchor": study.anchor}
+
+
 def look(study: Study) -> dict[str, Any]:
     """For figure jobs: the look."""
     return study.config.figures.model_dump(exclude={"include"})

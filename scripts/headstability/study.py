@@ -275,7 +275,7 @@ class Study:
 
     def unknown_output(self, path: str) -> UserError:
         """The message for a file or short name that no rule makes."""
-        exports = ["export_transformerlens", "export_huggingface"]
+        exports = ["published", "export_transformerlens", "export_huggingface"]
         targets = ["all", "figures", "tables", "measurements", "verify", *exports, *FIGURES]
         if "/" not in path:
             close = difflib.get_close_matches(path, targets, n=1)

@@ -29,6 +29,7 @@ _ELSEWHERE = {
     **{(rule, "weight_decays"): "weight_decays" for rule in DRAWN_BY.values()},
 }
 _KEYS = {
+    "shapes": "architectures",
     "root": "study",
     "weight_decay": "weight_decays",
     "init_seed": "refits",

@@ -178,6 +178,7 @@ ANALYSED = {"cache", "ablation"} | IMPORT
 ALL = (
     EXPORTS
     | FETCHED
+    | {"published"}
     | MODELS
     | STABILITY
     | TABLES
@@ -215,13 +216,14 @@ EDITS = {
     "loading": ANALYSED,
     "sources/adapters": ANALYSED,
     "sources/huggingface": ANALYSED,
-    "sources/tensors": ANALYSED | FETCHED | EXPORTS,
+    "sources/tensors": ANALYSED | FETCHED | EXPORTS | {"tokenizer"},
     "sources/transformerlens": EXPORTS | IMPORT,
     "sources/own": EXPORTS | IMPORT,
-    "sources/folders": ANALYSED | FETCHED,
+    "sources/folders": ANALYSED | FETCHED | {"tokenizer"},
+    "tables/published": {"published"},
     "sources/importing": IMPORT,
     "sources/origins": IMPORT,
-    "sources/download": {"download_weights"},
+    "sources/download": {"download_weights", "tokenizer"},
     "source_places": set(),
     "source_rules": set(),
     "exports/writing": EXPORTS,

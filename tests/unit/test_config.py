@@ -237,7 +237,7 @@ WRONG = [
     ("corpus: {type: sotuu}", "corpus.type", ["'sotuu'", "sotu, text", "did you mean 'sotu'?"]),
     ("corpus: {type: [a]}", "corpus.type", ["['a']", "sotu, text"]),
     ("corpus: {new: 1, seed: 3}", "corpus.type", ["missing", "sotu, text"]),
-    ("tokenizer: {type: wordpiece}", "tokenizer.type", ["'wordpiece'", "bpe, file"]),
+    ("tokenizer: {type: wordpiece}", "tokenizer.type", ["'wordpiece'", "bpe, file, hub"]),
     ("prompts: {mine: {type: null}}", "prompts.mine.type", ["null", "held_out, file"]),
     ("prompts: {mine: {path: a.csv}}", "prompts.mine.path", ["'a.csv'", ".txt, .json or .pkl"]),
     ("tokenizer: {new: 1, type: file}", "tokenizer.path", ["missing", "tokenizer.json"]),

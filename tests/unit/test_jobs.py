@@ -196,6 +196,7 @@ def test_what_can_be_asked_for_includes_what_is_expected():
 
 # On request, or of cells this study has none of.
 EXPORTS = {"write_transformerlens", "write_huggingface", "download_weights", "import_weights"}
+EXPORTS |= {"published"}
 BELOW = {
     "tokens": set(KINDS) - {"corpus", "tokenizer", "tokens"} - EXPORTS,
     "train": set(KINDS) - {"corpus", "tokenizer", "tokens", "prompts", "train"} - EXPORTS,
