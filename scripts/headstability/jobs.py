@@ -170,6 +170,13 @@ def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str
             yield from ((fill(pattern, **chosen), rule) for chosen in combinations(values, names))
 
 
+def job_count(study: Study, rule: str, paths: Iterable[str]) -> int:
+    """How many jobs of a rule make these files of its."""
+    names = _wildcard_names(study, rule)
+    wildcards = [wildcards_of(study, rule, path) or {} for path in paths]
+    return len({tuple(values.get(name) for name in names) for values in wildcards})
+
+
 def measurement_paths(study: Study) -> list[str]:
     """What the study's tables rest on, as far as it is small."""
     return [path for path, rule in expected_files(study) if KINDS[rule].measures]

@@ -225,6 +225,7 @@ EDITS = {
     "sources/origins": IMPORT,
     "sources/download": {"download_weights", "tokenizer"},
     "source_places": set(),
+    "estimate": set(),
     "source_rules": set(),
     "exports/writing": EXPORTS,
     "exports/modeling_headstability": EXPORTS,

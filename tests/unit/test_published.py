@@ -57,7 +57,8 @@ def test_conditions_are_compared_by_shape(published):
     assert found.published.tolist() == [1, 0.776865, 2, 0.778068]
     assert found.ours.tolist() == [1, 0.8, 2, 0.9]
     assert found.layer.isna().all()
-    for other in ({"d_model": 64}, {"heads": 4}, {"layers": 3}):
+    assert set(found.d_model) == {512}
+    for other in ({"attn_only": False, "heads": 3}, {"heads": 4}, {"layers": 3}):
         with pytest.raises(UserError, match="there is nothing to compare"):
             published_table(table_of("x", "0", values), *published, {"x": shape | other}, "seed1")
     with pytest.raises(UserError, match="there is nothing to compare"):

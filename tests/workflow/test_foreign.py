@@ -1,8 +1,10 @@
 """A study of models trained elsewhere, from a loopback hub to figures."""
 
 import os
+import pickle
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -10,41 +12,35 @@ import xarray as xr
 import yaml
 import zarr
 from driver import copy_repository, jobs, snakemake, write_text
-from loopback_hub import COMMIT, LoopbackHub, serving
+from loopback_hub import LoopbackHub, serving
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
 from headstability.exports.writing import write_transformerlens
 from headstability.model import Shape, Transformer
+from headstability.tokenization import train_tokenizer
 
 ONE = {"layers": 1, "heads": 2, "d_model": 16}
 SEEDS = (1, 2)
 STUDY = ("--configfile", "foreign.yaml")
-# The smallest study that exercises every way weights come in.
-CONFIG = {
+RELEASED = ("--configfile", "released.yaml")
+SMALL = {"figures": {"include": ["layer_stability"]}, "refits": 2}
+CONFIG = SMALL | {
     "study": "foreign",
     "architectures": {
-        "hooked": {
-            **ONE,
-            "source": {
-                "type": "transformerlens",
-                "repo": "some/weights",
-                "revision": COMMIT,
-                "path": "run_{seed}/final.pt",
-            },
-        },
         "pythia": {
             **ONE,
             "source": {"type": "huggingface", "repo": "some/seed{seed}", "revision": "step{step}"},
         },
         "llama": {**ONE, "source": {"type": "huggingface", "path": "models/{seed}"}},
     },
-    "refits": 2,
     "weight_decays": [0.1],
     "training": {"steps": 30, "context": 32, "held_out_rows": 8},
     "tokenizer": {"type": "bpe", "vocabulary": 300},
     "prompts": {"passages": {"type": "held_out", "count": 4, "tokens": 12}},
-    "figures": {"include": ["layer_stability"]},
 }
+# The form of the released models at a smaller width.
+WIDTH, CONTEXT, VOCABULARY = 16, 64, 300
+BOS = "<|BOS|>"
 
 
 def net(kind, seed, **values):
@@ -64,29 +60,92 @@ def net(kind, seed, **values):
     return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config).eval()
 
 
+def release(base, hub, config):
+    """Put small models and a tokenizer on a hub where studies/released.yaml looks for them."""
+    source = config["architectures"]["l8_h8"]["source"]
+    models = {}
+    for decay, name in source["decays"].items():
+        for seed in SEEDS:
+            model = Transformer(Shape(8, 8, WIDTH, True, CONTEXT, VOCABULARY))
+            model.initialise(seed + 10 * (decay != "0"))
+            path = base / source["path"].format(decay=name, seed=seed)
+            write_transformerlens(model, path, base / "config.json")
+            hub.files[f"{source['repo']}/{path.relative_to(base)}"] = path.read_bytes()
+            models[decay, seed] = model.eval()
+    tokenizer = train_tokenizer(["some text of words", "and more of it"], VOCABULARY - 1)
+    tokenizer.add_special_tokens([BOS])
+    hub.files[f"{config['tokenizer']['repo']}/tokenizer.json"] = tokenizer.to_str().encode()
+    hub.revisions.add(source["revision"])
+    return models
+
+
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory):
-    """A copy of the repository in which the study has run, its models, and the hub's requests."""
-    base = tmp_path_factory.mktemp("foreign")
-    folder = copy_repository(base / "repository")
-    hub, models = LoopbackHub(), {}
+def hub(tmp_path_factory):
+    """A hub, and a cache of its own, that the workflow's jobs use."""
+    hub = LoopbackHub()
+    with serving(hub), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_ENDPOINT", hub.address)
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return copy_repository(tmp_path_factory.mktemp("foreign") / "repository")
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory, folder, hub):
+    """The repository in which the study has run, and its models."""
+    base, models = tmp_path_factory.mktemp("models"), {}
     for seed in SEEDS:
-        own = Transformer(Shape(**ONE, mlp=True, context=32, vocabulary=300))
-        own.initialise(seed)
-        write_transformerlens(own, base / f"hub/run_{seed}/final.pt", base / f"hub/{seed}.json")
         pythia, llama = net("gpt_neox", seed), net("llama", seed, num_key_value_heads=1)
         pythia.save_pretrained(base / f"seed{seed}")
         llama.save_pretrained(folder / f"models/{seed}")
         hub.add_folder(f"some/seed{seed}", base / f"seed{seed}")
-        models[seed] = {"hooked": own.eval(), "pythia": pythia, "llama": llama}
-    hub.add_folder("some/weights", base / "hub")
+        models[seed] = {"pythia": pythia, "llama": llama}
     config = CONFIG | {"corpus": write_text(folder)}
     (folder / "foreign.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    with serving(hub), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_ENDPOINT", hub.address)
-        patch.setenv("HF_HOME", str(base / "cache"))
-        snakemake(folder, "all", "--cores", "2", *STUDY)
-        yield folder, models, hub
+    snakemake(folder, "all", "--cores", "2", *STUDY)
+    return folder, models
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory, folder, hub):
+    """The repository in which studies/released.yaml has run at reduced width, and its models."""
+    config = yaml.safe_load((folder / "studies/released.yaml").read_text()) | SMALL
+    config["architectures"]["l8_h8"]["d_model"] = WIDTH
+    config["training"] = {"steps": 390625, "context": CONTEXT, "held_out_rows": 4}
+    config["corpus"] = write_text(folder)
+    prompts = folder / config["prompts"]["paper"]["path"]
+    prompts.parent.mkdir()
+    prompts.write_bytes(pickle.dumps(["some text", "more words of it", "and text"]))
+    models = release(tmp_path_factory.mktemp("release"), hub, config)
+    (folder / "released.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    snakemake(folder, "all", "published", "--cores", "2", *RELEASED)
+    return folder, models
+
+
+def test_the_released_study_runs_at_reduced_width(released):
+    folder, models = released
+    root = folder / "results/released"
+    for (decay, seed), model in models.items():
+        path = root / f"cells/l8_h8/wd{decay}/seed{seed}/caches/step390625/paper.zarr.zip"
+        cache = xr.open_zarr(zarr.storage.ZipStore(path, mode="r"), consolidated=False)
+        tokens = cache.token.values[cache.position_prompt.values == 2][None]
+        here = cache.isel(entry=(cache.entry_prompt == 2).values)
+        query, key = here["query"].values - 1, here["key"].values - 1
+        for layer, traced in enumerate(model.trace(torch.from_numpy(tokens))):
+            found = torch.from_numpy(here.pattern.values[layer])
+            assert torch.allclose(found, traced.pattern[0, :, query, key].detach(), atol=1e-5)
+    table = pd.read_csv(root / "tables/published.csv")
+    assert set(table.weight_decay) == {0, 0.1}
+    assert len(table) == 2 * (4 + 8)
+    assert np.allclose(table.ours - table.published, table.difference)
+    stability = pd.read_csv(root / "tables/layer_stability.csv")
+    ours = stability[(stability.anchor == "seed1") & (stability.weight_decay == 0)]
+    by_layer = table[(table.quantity == "stability") & (table.weight_decay == 0)]
+    assert np.allclose(by_layer.ours, ours.stability)
 
 
 def caches(folder, architecture):
@@ -96,20 +155,16 @@ def caches(folder, architecture):
         yield seed, xr.open_zarr(store, consolidated=False)
 
 
-@pytest.mark.parametrize("architecture", ["hooked", "pythia", "llama"])
+@pytest.mark.parametrize("architecture", ["pythia", "llama"])
 def test_caches_hold_the_patterns_of_the_models(studied, architecture):
-    folder, models, _ = studied
+    folder, models = studied
     for seed, cache in caches(folder, architecture):
         model = models[seed][architecture]
         for prompt in cache.prompt.values:
             tokens = cache.token.values[cache.position_prompt.values == prompt][None]
             with torch.inference_mode():
-                if architecture == "hooked":
-                    (traced,) = model.trace(torch.from_numpy(tokens))
-                    expected = traced.pattern[0]
-                else:
-                    out = model(torch.from_numpy(tokens), output_attentions=True)
-                    expected = out.attentions[0][0]
+                out = model(torch.from_numpy(tokens), output_attentions=True)
+            expected = out.attentions[0][0]
             here = cache.isel(entry=(cache.entry_prompt == prompt).values, layer=0)
             query, key = here["query"].values - 1, here["key"].values - 1
             found = torch.from_numpy(here.pattern.values)
@@ -117,42 +172,42 @@ def test_caches_hold_the_patterns_of_the_models(studied, architecture):
 
 
 def test_everything_after_training_is_there(studied):
-    folder, _, _ = studied
+    folder, _ = studied
     root = folder / "results/foreign"
     table = pd.read_csv(root / "tables/layer_stability.csv")
-    assert set(table.architecture) == {"hooked", "pythia", "llama"}
+    assert set(table.architecture) == {"pythia", "llama"}
     assert table.stability.between(0, 1).all()
     assert table.held_out_loss.between(3, 15).all()
     heads = pd.read_csv(root / "tables/heads.csv")
-    assert len(heads) == 3 * 2 * 2
+    assert len(heads) == 2 * 2 * 2
     assert heads.delta_loss.abs().min() > 0
     assert (root / "figures/layer_stability.png").exists()
 
 
 def test_files_of_a_cell(studied):
-    folder, _, _ = studied
+    folder, _ = studied
     for cell in (folder / "results/foreign/cells").glob("*/*/*"):
         files = [path for path in cell.rglob("*") if path.is_file()]
         assert len(files) <= 12
         assert not (cell / "training.csv").exists()
 
 
-def test_a_second_run_does_nothing_and_asks_the_hub_for_nothing(studied):
-    folder, _, hub = studied
+def test_a_second_run_does_nothing_and_asks_the_hub_for_nothing(studied, hub):
+    folder, _ = studied
     before = len(hub.requests)
     assert jobs(folder, "all", *STUDY) == []
     assert len(hub.requests) == before
 
 
 def test_verify_finds_everything_in_order(studied):
-    folder, _, _ = studied
+    folder, _ = studied
     output = snakemake(folder, "verify", "--cores", "1", *STUDY)
     assert "missing" not in output
     assert "damaged" not in output
 
 
 def test_a_damaged_source_is_one_message(studied):
-    folder, _, _ = studied
+    folder, _ = studied
     path = folder / "models/1/model.safetensors"
     data, times = path.read_bytes(), path.stat()
     path.write_bytes(data[:-64])
