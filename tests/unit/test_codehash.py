@@ -196,7 +196,7 @@ EDITS = {
     "conditions": STABILITY,
     "statistics": {"heads_table", "stability_ablation_table"},
     "identity": {"refits"},
-    "labels": TABLES | FIGURES,
+    "labels": TABLES | FIGURES | {"published"},
     "files": ALL,
     "verify": VERIFY,
     "training": TRAINING,
