@@ -8,9 +8,10 @@ import yaml
 
 from headstability.config_check import check_config
 from headstability.errors import UserError
-from headstability.jobs import Parameters, expected_files
+from headstability.jobs import Parameters, expected_files, job_parameter
 from headstability.source_places import Place
 from headstability.study import Study
+from headstability.why import config_key
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 COMMIT = "a1148a78942455dea94e971632a8b48159c64e86"
@@ -154,6 +155,26 @@ def test_every_cell_is_made_by_one_rule():
         kind = "download_weights" if path.endswith("download.json") else "import_weights"
         assert rule == ("train" if "/ours/" in path else kind)
     assert not any("/theirs/" in p or "/local/" in p for p in made if p.endswith("training.csv"))
+
+
+def test_reasons_name_keys_of_the_config():
+    """Of imports and of the comparison with the paper, which other studies' tests leave out."""
+    study = Study(edited())
+    cell = {"architecture": "theirs", "weight_decay": "0", "refit": "seed1"}
+    found = {
+        (rule, place): config_key(rule, cell, place)
+        for rule in ("download_weights", "import_weights", "published")
+        for place in job_parameter(study, rule, cell, {})["spec"]
+    }
+    source = "architectures.theirs.source"
+    assert found["download_weights", "places"] == found["import_weights", "places"] == source
+    assert found["import_weights", "sha256"] == f"{source}.sha256"
+    assert found["import_weights", "activation"] == f"{source}.activation"
+    assert found["import_weights", "content"] == f"{source}.path (content)"
+    assert found["import_weights", "shape"] == "architectures.theirs"
+    assert found["import_weights", "training"] == "training"
+    assert found["published", "shapes"] == "architectures"
+    assert found["published", "anchor"].startswith("refits")
 
 
 def test_what_an_import_depends_on(tmp_path, monkeypatch):
