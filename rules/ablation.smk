@@ -18,6 +18,7 @@ rule ablation:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu_slots=1,
     params:
         spec=spec("ablation"),
     message:
@@ -32,6 +33,7 @@ rule heads_table:
         ablations=study.every(paths.ablation, **study.measured),
     output:
         table=paths.table_of("heads"),
+        dead=paths.table_of("dead_heads"),
     log:
         paths.log_of("tables/heads"),
     conda:
@@ -53,6 +55,7 @@ rule stability_ablation_table:
         heads=paths.table_of("heads"),
     output:
         table=paths.table_of("stability_ablation"),
+        trend=paths.table_of("stability_ablation_trend"),
     log:
         paths.log_of("tables/stability_ablation"),
     conda:

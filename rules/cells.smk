@@ -23,6 +23,7 @@ rule train:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu_slots=1,
         # Least time between saved states: how much work a killed job can lose.
         save_seconds=20,
     params:
@@ -50,6 +51,7 @@ rule cache:
     resources:
         mem_mb=4000,
         runtime=30,
+        gpu_slots=1,
     params:
         spec=spec("cache"),
     message:

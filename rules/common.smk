@@ -58,12 +58,17 @@ def configured(pattern, **fixed):
     return file
 
 
-def of_refits(pattern, **fixed):
-    """An input: a pattern filled for every refit of the wildcards' condition."""
+def of_refits(*patterns, **fixed):
+    """An input: patterns filled for every refit of the wildcards' condition.
+
+    Of wildcards that name no architecture, for every architecture too.
+    """
 
     def files(wildcards):
         require(wildcards)
-        return study.every(pattern, **{**wildcards, **fixed})
+        return [
+            path for p in patterns for path in study.every(p, **{**wildcards, **fixed})
+        ]
 
     return files
 
@@ -87,6 +92,19 @@ def figure_files(figure):
     }
 
 
+def for_figure(figure, pattern, **fixed):
+    """An input: a pattern filled for the whole study, once the figure is known to be possible."""
+
+    def files(wildcards):
+        try:
+            study.require_figure(figure)
+        except UserError as error:
+            stop(error)
+        return study.every(pattern, **{**study.measured, **fixed})
+
+    return files
+
+
 def explain_unknown_output(wildcards):
     """End the run with what there is instead of an unknown file or target."""
     stop(study.unknown_output(wildcards.unknown))
@@ -105,3 +123,10 @@ parameters = Parameters(study, SCRIPTS)
 kept_checkpoints = [
     paths.checkpoint.replace("{step}", str(step)) for step in study.checkpoint_steps
 ]
+
+
+def kept_of_refits(wildcards):
+    """An input: every checkpoint of every refit of the wildcards' condition."""
+    return [
+        path for pattern in kept_checkpoints for path in of_refits(pattern)(wildcards)
+    ]

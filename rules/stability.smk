@@ -1,15 +1,43 @@
 # How well the heads of a condition are found again: 4.1 of the paper.
 
 
-rule stability:
+rule similarity:
     input:
         caches=of_refits(paths.cache),
-        # Not read: no stability of refits that are copies of one another.
+        # Not read: no similarity of refits that are copies of one another.
         refits=paths.refits,
+    output:
+        similarity=paths.similarity,
+    log:
+        paths.log_of(f"similarity/{paths.condition_name}/step{{step}}/{{prompts}}"),
+    benchmark:
+        paths.benchmark_of(
+            f"similarity/{paths.condition_name}/step{{step}}/{{prompts}}"
+        )
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=spec("similarity"),
+    message:
+        "Comparing the heads of {wildcards.architecture}, wd {wildcards.weight_decay}, "
+        "step {wildcards.step}"
+    script:
+        "../scripts/similarity.py"
+
+
+rule stability:
+    input:
+        similarity=configured(paths.similarity),
     output:
         heads=paths.stability_heads,
         pairs=paths.stability_pairs,
         matches=paths.stability_matches,
+        cross_layer=paths.stability_cross_layer,
+        commonness=paths.stability_commonness,
     log:
         paths.log_of(f"stability/{paths.condition_name}/step{{step}}/{{prompts}}"),
     benchmark:
@@ -23,7 +51,7 @@ rule stability:
     params:
         spec=spec("stability"),
     message:
-        "Stability of {wildcards.architecture}, wd {wildcards.weight_decay}"
+        "Stability of {wildcards.architecture}, wd {wildcards.weight_decay}, step {wildcards.step}"
     script:
         "../scripts/stability.py"
 
@@ -53,6 +81,7 @@ rule layer_stability_table:
 rule layer_stability:
     input:
         table=paths.table_of("layer_stability"),
+        dead=paths.table_of("dead_heads"),
     output:
         **figure_files("layer_stability"),
     log:
@@ -75,8 +104,8 @@ rule layer_stability:
 rule published:
     input:
         table=paths.table_of("layer_stability"),
-        extremes="docs/published/layers.csv",
-        layers="docs/published/l8_h8.csv",
+        extremes=paths.published,
+        layers=paths.published_layers,
     output:
         table=paths.table_of("published"),
     log:
@@ -98,6 +127,13 @@ rule published:
 rule head_map_table:
     input:
         stability=configured(paths.stability_heads, **study.measured),
+        # Heads that cost next to nothing beside those without weight decay are dead.
+        ablations=of_refits(paths.ablation, **study.measured),
+        plain=(
+            of_refits(paths.ablation, **study.measured, weight_decay="0")
+            if "0" in study.weight_decays
+            else []
+        ),
     output:
         table=paths.table_of(FIGURES["head_map"]),
     log:

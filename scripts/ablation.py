@@ -26,7 +26,7 @@ def main(job: Job) -> None:
     label = f"ablation of {job.label('architecture', 'weight_decay', 'refit')}"
     progress = Progress(label, len(prompts))
     model = model.to(choose_device(job.spec["device"]))
-    result = ablate_heads(model, prompts, bos, progress.update)
+    result = ablate_heads(model, prompts, bos, job.spec["methods"], progress.update)
     write_csv(job.output.ablation, ablation_table(result))
 
 

@@ -14,7 +14,7 @@ from job import Job, run
 
 
 def main(job: Job) -> None:
-    """Write patterns, z and residual stream."""
+    """Write patterns, z, residual streams and norms."""
     torch.set_num_threads(job.threads)
     model, header = load_model(job.input.weights)
     prompts = read_json(job.input.prompts)
@@ -26,7 +26,8 @@ def main(job: Job) -> None:
         "prompts_sha256": sha256_file(job.input.prompts),
     }
     device = choose_device(job.spec["device"])
-    write_cache(job.output.cache, activations(model, prompts["tokens"], device), provenance)
+    kept = activations(model, prompts["tokens"], device, streams=job.spec["streams"])
+    write_cache(job.output.cache, kept, provenance)
     # Snakemake starts this job once it has recorded the training.
     forget_finished([Path(job.input.weights).parents[1] / "provenance.json"])
 

@@ -9,7 +9,7 @@ from job import Job, run
 def main(job: Job) -> None:
     """Draw the table beside the figure."""
     set_style()
-    figure = layer_stability(read_csv(job.input.table), job.spec)
+    figure = layer_stability(read_csv(job.input.table), read_csv(job.input.dead), job.spec)
     save_figure(figure, dict(job.output.items()), job.spec["dpi"])
 
 

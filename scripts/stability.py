@@ -1,13 +1,17 @@
 """Stability of a condition, all anchors."""
 
-from headstability.conditions import stability_tables
+from headstability.conditions import open_similarity
 from headstability.files import write_csv
+from headstability.tables.measures import condition_tables
 from job import Job, run
 
 
 def main(job: Job) -> None:
-    """Write stability of heads, of pairs of refits, and the matches it rests on."""
-    tables = stability_tables(job.spec["refits"], job.input.caches)
+    """Write stability of heads and of pairs, the matches it rests on, and commonness."""
+    refits = job.spec["refits"]
+    condition = job.label("architecture", "weight_decay")
+    similarity = open_similarity(job.input.similarity, condition, refits)
+    tables = condition_tables(similarity, refits)
     for name, table in tables.items():
         write_csv(job.output[name], table)
 

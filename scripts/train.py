@@ -7,8 +7,9 @@ import torch
 from headstability.files import write_csv, write_json
 from headstability.liveness import ExclusiveLock, resume_folder
 from headstability.model import Shape
+from headstability.recipe import Cell, Recipe
 from headstability.tokens import open_tokens
-from headstability.training import Cell, Recipe, Trainer, publish
+from headstability.training import Trainer, publish
 from job import Job, StopSignals, run
 
 

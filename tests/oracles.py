@@ -46,10 +46,11 @@ class Model:
         columns = slice(head * self.d_head, (head + 1) * self.d_head)
         return *out, self.part(layer, "attention.out.weight")[:, columns].T
 
-    def run(self, tokens, ablate=None):
+    def run(self, tokens, ablate=None, vector=0):
         """Run one prompt; returns patterns, z, resid_mid by layer, and logits.
 
-        `ablate` = (layer, head), counted from 0: that head's z, value bias folded away, is 0.
+        `ablate` = (layer, head), counted from 0: that head's z, value bias folded away, is `vector`
+        at every position.
         """
         length = len(tokens)
         x = np.array([self.w["embed.weight"][t] for t in tokens])
@@ -72,8 +73,8 @@ class Model:
                     pattern[i, : i + 1] = softmax(scores / math.sqrt(self.d_head))
                 z = pattern @ v
                 attention = attention + b_v @ w_o  # the constant part stays
-                if ablate != (layer, head):
-                    attention = attention + z @ w_o
+                read = z if ablate != (layer, head) else np.zeros_like(z) + vector
+                attention = attention + read @ w_o
                 layer_patterns.append(pattern)
                 layer_z.append(z + b_v)
             mid = x + attention
@@ -98,11 +99,27 @@ class Model:
         out = hidden @ self.part(layer, "mlp_out.weight").T + self.part(layer, "mlp_out.bias")
         return mid + out
 
-    def nll(self, prompts, bos, ablate=None):
+    def mean_z(self, prompts, bos, layer, head):
+        """A head's z, value bias folded away, averaged over the positions that are not BOS."""
+        rows = []
+        for prompt in prompts:
+            z = self.run(prompt)[1][layer][head] - self.head_weights(layer, head)[5]
+            rows += [z[i] for i in range(len(prompt)) if prompt[i] != bos]
+        return sum(rows) / len(rows)
+
+    def text_nll(self, ids, context, bos):
+        """NLL of a text in windows that share one token, and the number of predicted tokens."""
+        total, count, start = 0.0, 0, 0
+        while start + 1 < len(ids):
+            nll, predicted = self.nll([ids[start : start + context]], bos)
+            total, count, start = total + nll, count + predicted, start + context - 1
+        return total, count
+
+    def nll(self, prompts, bos, ablate=None, vector=0):
         """Summed negative log-likelihood over predicted tokens, and their number."""
         total, count = 0.0, 0
         for prompt in prompts:
-            logits = self.run(prompt, ablate)[3]
+            logits = self.run(prompt, ablate, vector)[3]
             for i in range(len(prompt) - 1):
                 target = prompt[i + 1]
                 if target == bos:

@@ -7,12 +7,9 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from .precision import products
 from .traced import TracedModel
-
-
-def triangle_entries(length: int) -> int:
-    """Entries of a pattern's lower triangle with its diagonal: T (T + 1) / 2."""
-    return length * (length + 1) // 2
+from .triangles import triangle_entries
 
 
 def pad_batch(prompts: Sequence[Sequence[int]], pad: int) -> Tensor:
@@ -34,79 +31,125 @@ def batches_by_length(prompts: Sequence[Sequence[int]], size: int) -> list[list[
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
+# The residual streams that can be kept, and what they are.
+STREAMS = {
+    "resid_pre": "residual stream before the layer",
+    "resid_mid": "residual stream after attention, before the MLP",
+}
+_CONTENT = {
+    "pattern": "attention pattern, lower triangle with diagonal",
+    "z": "head output before W_O, value bias included",
+    "z_mean": "mean of z over the tokens of a prompt, BOS included",
+    "attention_out_norm": "L2 norm of the mean-centred output of attention, b_O included",
+    "resid_mid_norm": "L2 norm of the mean-centred residual stream after attention",
+    **STREAMS,
+}
+
+
 def activations(
-    model: TracedModel, prompts: Sequence[Sequence[int]], device: torch.device, batch: int = 8
+    model: TracedModel,
+    prompts: Sequence[Sequence[int]],
+    device: torch.device,
+    batch: int = 8,
+    streams: Sequence[str] = ("resid_mid",),
 ) -> xr.Dataset:
-    """Patterns, z and resid_mid of every head and layer on every prompt.
+    """Patterns, z, residual streams and norms of every layer on every prompt.
 
     Args:
         model: the model, biases unfolded.
         prompts: token ids of each prompt, BOS first; lengths may differ.
         device: where to run.
         batch: prompts per forward pass.
+        streams: which of STREAMS to keep.
 
     Returns:
         A dataset with
         `pattern` (layer, head, entry): lower triangles, row by row, prompts one after another;
         `z` (layer, head, position, d_head): head outputs before W_O, value bias included;
-        `resid_mid` (layer, position, d_model): the residual stream after attention;
+        `z_mean` (layer, head, prompt, d_head): its mean over a prompt's tokens, BOS included;
+        each of `streams` (layer, position, d_model);
+        `attention_out_norm`, `resid_mid_norm` (layer, position): L2 norms of what attention adds
+        to the stream and of the stream after it, each less its mean over d_model;
         and coordinates that say which prompt, query and key an entry is, and which prompt and
         token a position is. Layers and heads are numbered from 1. All float32, no units.
     """
-    shape = model.shape
     model = model.to(device)
     lengths = np.array([len(prompt) for prompt in prompts])
     entry_start = np.append(0, np.cumsum(triangle_entries(lengths)))
     position_start = np.append(0, np.cumsum(lengths))
-    pattern = np.empty((shape.layers, shape.heads, entry_start[-1]), dtype=np.float32)
-    z = np.empty((shape.layers, shape.heads, position_start[-1], shape.d_head), dtype=np.float32)
-    resid_mid = np.empty((shape.layers, position_start[-1], shape.d_model), dtype=np.float32)
-    with torch.inference_mode():
+    out = _empty(model, len(prompts), int(entry_start[-1]), int(position_start[-1]), streams)
+    with torch.inference_mode(), products("float32", device):
         for indices in batches_by_length(prompts, batch):
             tokens = pad_batch([prompts[index] for index in indices], pad=0).to(device)
+            triangles = {n: _flat_triangle(n, tokens.shape[1]) for n in set(lengths[indices])}
             for layer, traced in enumerate(model.trace(tokens)):
-                patterns, zs, mids = traced.pattern.cpu(), traced.z.cpu(), traced.resid_mid.cpu()
+                flat = traced.pattern.flatten(2).cpu().numpy()
+                z = traced.z.cpu().numpy()
+                by_position = {name: getattr(traced, name) for name in streams}
+                by_position["attention_out_norm"] = _centred_norm(traced.attention_out)
+                by_position["resid_mid_norm"] = _centred_norm(traced.resid_mid)
+                kept = {name: values.cpu().numpy() for name, values in by_position.items()}
                 for row, index in enumerate(indices):
                     length = lengths[index]
                     entries = slice(entry_start[index], entry_start[index + 1])
                     positions = slice(position_start[index], position_start[index + 1])
-                    query, key = np.tril_indices(length)
-                    pattern[layer, :, entries] = patterns[row][:, query, key].numpy()
-                    z[layer, :, positions] = zs[row, :, :length].numpy()
-                    resid_mid[layer, positions] = mids[row, :length].numpy()
-    return _label(pattern, z, resid_mid, prompts)
+                    out["pattern"][layer, :, entries] = flat[row][:, triangles[length]]
+                    out["z"][layer, :, positions] = z[row, :, :length]
+                    out["z_mean"][layer, :, index] = z[row, :, :length].mean(1, dtype=np.float64)
+                    for name, values in kept.items():
+                        out[name][layer, positions] = values[row, :length]
+    return _label(out, prompts)
 
 
-def _label(
-    pattern: np.ndarray,
-    z: np.ndarray,
-    resid_mid: np.ndarray,
-    prompts: Sequence[Sequence[int]],
-) -> xr.Dataset:
+def _flat_triangle(length: int, padded: int) -> np.ndarray:
+    """Places of a lower triangle in the flattened square of a longer, padded prompt."""
+    query, key = np.tril_indices(length)
+    return query * padded + key
+
+
+def _centred_norm(vectors: Tensor) -> Tensor:
+    """L2 norms of vectors less their mean over d_model: LayerNorm reads nothing else."""
+    return (vectors - vectors.mean(-1, keepdim=True)).norm(dim=-1)
+
+
+def _empty(
+    model: TracedModel, prompts: int, entries: int, positions: int, streams: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Room for every variable, float32."""
+    shape = model.shape
+    by_head = (shape.layers, shape.heads)
+    sizes = {
+        "pattern": (*by_head, entries),
+        "z": (*by_head, positions, shape.d_head),
+        "z_mean": (*by_head, prompts, shape.d_head),
+        **dict.fromkeys(streams, (shape.layers, positions, shape.d_model)),
+        "attention_out_norm": (shape.layers, positions),
+        "resid_mid_norm": (shape.layers, positions),
+    }
+    return {name: np.empty(size, dtype=np.float32) for name, size in sizes.items()}
+
+
+def _label(variables: dict[str, np.ndarray], prompts: Sequence[Sequence[int]]) -> xr.Dataset:
     lengths = [len(prompt) for prompt in prompts]
     triangles = [np.tril_indices(length) for length in lengths]
     number = np.arange(1, len(prompts) + 1)
+    dims = {
+        "pattern": ("layer", "head", "entry"),
+        "z": ("layer", "head", "position", "d_head"),
+        "z_mean": ("layer", "head", "prompt", "d_head"),
+        **dict.fromkeys(STREAMS, ("layer", "position", "d_model")),
+        "attention_out_norm": ("layer", "position"),
+        "resid_mid_norm": ("layer", "position"),
+    }
+    layers, heads = variables["pattern"].shape[:2]
     return xr.Dataset(
         {
-            "pattern": (
-                ("layer", "head", "entry"),
-                pattern,
-                {"long_name": "attention pattern, lower triangle with diagonal", "units": "1"},
-            ),
-            "z": (
-                ("layer", "head", "position", "d_head"),
-                z,
-                {"long_name": "head output before W_O, value bias included", "units": "1"},
-            ),
-            "resid_mid": (
-                ("layer", "position", "d_model"),
-                resid_mid,
-                {"long_name": "residual stream after attention, before the MLP", "units": "1"},
-            ),
+            name: (dims[name], values, {"long_name": _CONTENT[name], "units": "1"})
+            for name, values in variables.items()
         },
         coords={
-            "layer": np.arange(1, pattern.shape[0] + 1),
-            "head": np.arange(1, pattern.shape[1] + 1),
+            "layer": np.arange(1, layers + 1),
+            "head": np.arange(1, heads + 1),
             "prompt": number,
             "prompt_length": ("prompt", np.array(lengths), {"units": "tokens, BOS included"}),
             "entry_prompt": ("entry", np.repeat(number, [len(t[0]) for t in triangles])),
@@ -116,26 +159,3 @@ def _label(
             "token": ("position", np.concatenate([np.asarray(p) for p in prompts])),
         },
     )
-
-
-def pattern_of(cache: xr.Dataset, layer: int, head: int, prompt: int) -> xr.DataArray:
-    """One head's full pattern on one prompt, from a cache.
-
-    Args:
-        cache: what `activations` made or `caches.open_cache` opened.
-        layer: numbered from 1.
-        head: numbered from 1.
-        prompt: numbered from 1.
-
-    Returns:
-        (query, key), T x T, lower triangular, rows sum to 1.
-    """
-    lengths = cache["prompt_length"].values
-    starts = np.append(0, np.cumsum(triangle_entries(lengths)))
-    entries = slice(starts[prompt - 1], starts[prompt])
-    packed = cache["pattern"].sel(layer=layer, head=head).isel(entry=entries).values
-    length = int(lengths[prompt - 1])
-    full = np.zeros((length, length), dtype=packed.dtype)
-    full[np.tril_indices(length)] = packed
-    numbers = np.arange(1, length + 1)
-    return xr.DataArray(full, {"query": numbers, "key": numbers}, ("query", "key"))

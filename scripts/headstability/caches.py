@@ -1,4 +1,7 @@
-"""Caches on disk: one zipped zarr store per cell, step and prompt set, complete or absent.
+"""Arrays on disk: a zipped zarr store, complete or absent.
+
+Caches of cells (what `activations` makes) and similarities of conditions (`conditions`) are kept
+in this form.
 
 A single stored-only zip has a real modification time, can be checksummed, costs one inode, and
 is byte-identical when written again. A zarr directory has none of these, and one killed while
@@ -19,8 +22,9 @@ from zarr.storage import MemoryStore, ZipStore
 from .errors import DamagedFile
 from .files import atomic_path, missing
 
-# Entries of a layer's patterns in one chunk; a layer of one refit never shares a chunk.
-ENTRY_CHUNK = 2**16
+# Entries of a layer's patterns in one chunk; a layer of one refit never shares a chunk. Small, as
+# a few prompts of all refits and layers are read at a time: a chunk is read as a whole.
+ENTRY_CHUNK = 2**14
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _READ_ERRORS = (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, RuntimeError)
 
@@ -31,14 +35,14 @@ def layer_sha256(values: np.ndarray) -> str:
 
 
 def write_cache(path: str | Path, dataset: xr.Dataset, provenance: dict[str, Any]) -> None:
-    """Write activations as a zipped zarr store.
+    """Write a dataset as a zipped zarr store.
 
-    Every variable with a `layer` dimension is chunked by layer and carries the sha256 of each
-    layer in its attribute `layer_sha256`.
+    Every variable is chunked by layer and carries the sha256 of each layer in its attribute
+    `layer_sha256`.
 
     Args:
         path: ends in .zarr.zip.
-        dataset: what `activations` returned.
+        dataset: variables whose first dimension is `layer`, and coordinates.
         provenance: attributes of the store (JSON values).
     """
     dataset = dataset.assign_attrs(provenance)

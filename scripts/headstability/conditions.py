@@ -1,131 +1,126 @@
-"""From the caches of a condition's refits to its stability, streamed."""
+"""From the caches of a condition's refits to its similarities, streamed."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from .caches import open_cache, verify_cache
-from .errors import UserError
-from .similarity import best_match, head_stability, mean_cosine, pairwise_stability
+from .errors import DamagedFile
+from .refit_caches import open_refits
+from .similarity import similarities
 
-# Pattern entries of all heads and refits held at once: bounds memory whatever the number of
-# refits and prompts (one prompt is the least that is read).
-SLAB_ENTRIES = 2**23
-
-
-def open_refits(refits: Sequence[str], paths: Sequence[str | Path]) -> list[xr.Dataset]:
-    """Open and verify the caches of a condition's refits, for their patterns.
-
-    Raises:
-        UserError: a cache is damaged, is of another refit, or differs from the first in shape or
-            prompts.
-    """
-    caches = [open_cache(path) for path in paths]
-    for refit, path, cache in zip(refits, paths, caches, strict=True):
-        verify_cache(path, cache, ["pattern"])
-        if cache.attrs["cell"].split("/")[-1] != refit:
-            raise UserError(
-                f"{path} was copied from another cell, {cache.attrs['cell']}: delete it and run "
-                "the same command again"
-            )
-        if cache["pattern"].shape != caches[0]["pattern"].shape:
-            raise UserError(
-                f"{path} holds patterns of shape {cache['pattern'].shape}, {paths[0]} "
-                f"{caches[0]['pattern'].shape}: delete both and run the same command again"
-            )
-        if cache.attrs["prompts_sha256"] != caches[0].attrs["prompts_sha256"]:
-            raise UserError(
-                f"{path} and {paths[0]} were made with different prompts: delete both and run "
-                "the same command again"
-            )
-    return caches
+# Pattern entries of all heads, layers and refits held at once: bounds memory whatever the number
+# of refits and prompts (one prompt is the least that is read).
+SLAB_ENTRIES = 2**25
+_HEADS = ("refit", "head")
+_OTHERS = ("other_refit", "other_head")
 
 
-def pattern_groups(
-    caches: Sequence[xr.Dataset], layer: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Patterns of one layer, all refits, a few whole prompts at a time.
+def pattern_slabs(caches: Sequence[xr.Dataset]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Patterns of all layers and refits, a few whole prompts at a time.
 
     Args:
         caches: open caches of all refits.
-        layer: counted from 0.
 
     Yields:
-        (rows [refit x head, entry], entries [prompt]).
+        (rows [layer, refit x head, entry], entries [prompt]).
     """
     lengths = caches[0]["prompt_length"].values
     entries = lengths * (lengths + 1) // 2
-    heads = caches[0].sizes["head"]
+    layers, heads = caches[0].sizes["layer"], caches[0].sizes["head"]
     rows = len(caches) * heads
     starts = np.append(0, np.cumsum(entries))
     first = 0
     while first < len(entries):
-        fitting = np.searchsorted(starts, starts[first] + SLAB_ENTRIES // rows, side="right") - 1
-        last = max(first + 1, int(fitting))
+        room = starts[first] + SLAB_ENTRIES // (layers * rows)
+        last = max(first + 1, int(np.searchsorted(starts, room, side="right")) - 1)
         columns = slice(int(starts[first]), int(starts[last]))
-        slab = np.empty((rows, columns.stop - columns.start), dtype=np.float32)
+        slab = np.empty((layers, rows, columns.stop - columns.start), dtype=np.float32)
         for index, cache in enumerate(caches):
-            part = cache["pattern"].isel(layer=layer, entry=columns).values
-            slab[index * heads : (index + 1) * heads] = part
+            part = cache["pattern"].isel(entry=columns).values
+            slab[:, index * heads : (index + 1) * heads] = part
         yield slab, entries[first:last]
         first = last
 
 
-def stability_tables(refits: Sequence[str], paths: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
-    """Stability of a condition, for every anchor.
+def condition_similarity(
+    refits: Sequence[str], paths: Sequence[str | Path]
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Mean cosines of all heads of a condition.
 
     Args:
         refits: names of the refits.
         paths: the cache of each.
 
     Returns:
-        `heads`: S of every head (anchor, layer, head, stability);
-        `pairs`: k_l of every ordered pair of refits (refit_a, refit_b, layer, stability);
-        `matches`: m and the matching head (anchor, refit, layer, head, match, similarity).
+        A dataset with
+        `within` (layer, group, refit, head, other_refit, other_head): cosines of heads of one
+        layer, averaged over each group of prompts;
+        `across` (layer, refit, head, other_layer, other_refit, other_head): cosines of heads of
+        all layers, averaged over all prompts;
+        `prompts_in_group` (group): how many prompts a group has. float32, no units;
+        and what it was made from: condition, step, prompts, refits with their weights.
+
+    Raises:
+        UserError: caches do not belong together (`open_refits`).
     """
-    caches = open_refits(refits, paths)
-    names = np.array(refits)
-    count, heads = len(caches), caches[0].sizes["head"]
-    tables: dict[str, list[pd.DataFrame]] = {"heads": [], "pairs": [], "matches": []}
-    anchor, other = np.nonzero(~np.eye(count, dtype=bool))
-    numbers = np.arange(1, heads + 1)
-    for layer in range(caches[0].sizes["layer"]):
-        cosines = mean_cosine(pattern_groups(caches, layer))
-        match, head = best_match(cosines.reshape(count, heads, count, heads))
-        stability, pairs = head_stability(match), pairwise_stability(match)
-        tables["heads"].append(
-            pd.DataFrame(
-                {
-                    "anchor": names.repeat(heads),
-                    "layer": layer + 1,
-                    "head": np.tile(numbers, count),
-                    "stability": stability.ravel(),
-                }
-            )
-        )
-        tables["pairs"].append(
-            pd.DataFrame(
-                {
-                    "refit_a": names[anchor],
-                    "refit_b": names[other],
-                    "layer": layer + 1,
-                    "stability": pairs[anchor, other],
-                }
-            )
-        )
-        tables["matches"].append(
-            pd.DataFrame(
-                {
-                    "anchor": names[anchor].repeat(heads),
-                    "refit": names[other].repeat(heads),
-                    "layer": layer + 1,
-                    "head": np.tile(numbers, len(anchor)),
-                    "match": head[anchor, other].ravel() + 1,
-                    "similarity": match[anchor, other].ravel(),
-                }
-            )
-        )
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+    caches = open_refits(refits, paths, ["pattern"])
+    found = similarities(pattern_slabs(caches), caches[0].sizes["prompt"])
+    numbers = {name: np.arange(1, caches[0].sizes[name] + 1) for name in ("layer", "head")}
+    sizes = (len(caches), len(numbers["head"]))
+    layers = len(numbers["layer"])
+    within = found.within.astype(np.float32).reshape(layers, -1, *sizes, *sizes)
+    across = found.across.astype(np.float32).reshape(layers, *sizes, layers, *sizes)
+    dataset = xr.Dataset(
+        {
+            "within": (
+                ("layer", "group", *_HEADS, *_OTHERS),
+                within,
+                {"long_name": "cosine of heads of one layer, mean over prompts", "units": "1"},
+            ),
+            "across": (
+                ("layer", *_HEADS, "other_layer", *_OTHERS),
+                across,
+                {"long_name": "cosine of heads of all layers, mean over prompts", "units": "1"},
+            ),
+        },
+        coords={
+            "layer": numbers["layer"],
+            "other_layer": numbers["layer"],
+            "head": numbers["head"],
+            "other_head": numbers["head"],
+            "group": np.arange(1, len(found.prompts) + 1),
+            "prompts_in_group": ("group", found.prompts),
+        },
+    )
+    first = caches[0].attrs
+    provenance = {
+        "condition": first["cell"].rsplit("/", 1)[0],
+        "refits": list(refits),
+        "weights_sha256": [cache.attrs["weights_sha256"] for cache in caches],
+        **{name: first[name] for name in ("step", "prompts", "prompts_sha256")},
+    }
+    return dataset, provenance
+
+
+def open_similarity(path: str | Path, condition: str, refits: Sequence[str]) -> xr.Dataset:
+    """Open and verify the similarities of a condition.
+
+    Args:
+        path: what was written of `condition_similarity`.
+        condition: as in paths, such as deep/wd0.1.
+        refits: names of its refits.
+
+    Raises:
+        UserError: the file is missing.
+        DamagedFile: it is not as it was written, or is of other refits.
+    """
+    dataset = open_cache(path)
+    verify_cache(path, dataset, ["within", "across"])
+    found = (dataset.attrs["condition"], dataset.attrs["refits"])
+    if found != (condition, list(refits)):
+        raise DamagedFile(path, f"it holds {found[0]}, refits {', '.join(found[1])}")
+    return dataset

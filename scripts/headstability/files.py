@@ -17,6 +17,8 @@ from .errors import DamagedFile, UserError
 
 # Ten significant digits: beyond float32 inputs, short of the last bits that a different BLAS moves.
 CSV_FLOAT_FORMAT = "%.10g"
+# Columns whose values are text even where they look like numbers.
+TEXT_COLUMNS = ("weight_decay", "query_token", "key_token")
 # The key under which a JSON file holds the hash of the rest.
 SHA256_KEY = "content_sha256"
 
@@ -174,8 +176,18 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
     write_bytes(path, data)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a page and its hash beside it."""
+    data = text.encode()
+    write_sidecar(path, hashlib.sha256(data).hexdigest())
+    write_bytes(path, data)
+
+
 def read_csv(path: str | Path) -> pd.DataFrame:
-    """Read what `write_csv` wrote; weight decays stay text, as they are spelled in paths.
+    """Read what `write_csv` wrote.
+
+    Weight decays stay text, as they are spelled in paths, and so do tokens; only an empty field
+    is a missing value, for NA and null may be tokens or names.
 
     Raises:
         UserError: the file is missing.
@@ -186,7 +198,8 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise missing(path) from None
     check_sidecar(path, hashlib.sha256(data).hexdigest())
-    return pd.read_csv(io.BytesIO(data), dtype={"weight_decay": str})
+    text = dict.fromkeys(TEXT_COLUMNS, str)
+    return pd.read_csv(io.BytesIO(data), dtype=text, keep_default_na=False, na_values=[""])
 
 
 def sha256_file(path: str | Path) -> str:

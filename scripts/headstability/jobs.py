@@ -1,18 +1,21 @@
 """The jobs of a study: their parameters, and which of their files a study expects."""
 
 import hashlib
-import itertools
 import json
 import re
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from .catalogue import FIGURES
 from .codehash import code_hashes
-from .kinds import DRAWN_BY, KINDS
-from .paths import fill
-from .study import Study
+from .kinds import DRAWN_BY, KINDS, JobKind
+from .study import Study, combinations
+
+# Rules whose jobs of step 0 the untrained reference needs.
+UNTRAINED = ("cache", "similarity", "stability")
 
 # The rules that make cells, each those of other architectures.
 MAKERS = ("train", "import_weights")
@@ -26,6 +29,10 @@ def everything(study: Study) -> dict[str, Any]:
     return {"root": study.paths.root, "expected": expected, "on_request": on_request}
 
 
+# Every rule with a script: those that make files, and the one that looks at all of them.
+RULES = ChainMap(KINDS, {"verify": JobKind(everything, lambda study: [])})
+
+
 def job_parameter(
     study: Study, rule: str, wildcards: Mapping[str, str], code: dict[str, str]
 ) -> dict[str, Any]:
@@ -37,7 +44,7 @@ def job_parameter(
         wildcards: of the job.
         code: what `codehash.code_hashes` says of the rule's script, <rule>.py.
     """
-    make = everything if rule == "verify" else KINDS[rule].spec
+    make = RULES[rule].spec
     wanted = [name for name in signature(make).parameters if name in wildcards]
     chosen = make(study, **{name: wildcards[name] for name in wanted})
     parameter = {"code": code, "spec": chosen}
@@ -61,7 +68,7 @@ class Parameters:
             scripts: folder of the scripts; a rule's is <rule>.py.
         """
         self.study = study
-        self.code = {rule: code_hashes(scripts / f"{rule}.py") for rule in [*KINDS, "verify"]}
+        self.code = {rule: code_hashes(scripts / f"{rule}.py") for rule in RULES}
         self.digests: dict[tuple, str] = {}
         self._wildcards = {rule: _wildcard_names(study, rule) for rule in KINDS}
 
@@ -81,9 +88,10 @@ class Parameters:
         self, rule: str, wildcards: Mapping[str, str]
     ) -> Iterator[tuple[str, dict[str, str]]]:
         """The jobs one job reads from: of all refits or conditions where it names none."""
-        upstream = () if rule == "verify" else KINDS[rule].upstream
-        for other in upstream:
+        for other in RULES[rule].upstream:
             given = {**self.study.measured, **wildcards}
+            if RULES[rule].steps:
+                given["step"] = RULES[rule].steps(self.study)
             if rule == "ablation" and other == "prompts":
                 if given["text"] == "held_out":
                     yield "tokens", {}
@@ -99,15 +107,6 @@ class Parameters:
 def _makers(rule: str) -> tuple[str, ...]:
     """The rules that make what `rule` makes: cells are trained or imported."""
     return MAKERS if rule == "train" else (rule,)
-
-
-def combinations(
-    values: Mapping[str, str | list[str]], names: Iterable[str]
-) -> Iterator[dict[str, str]]:
-    """Every choice of one value for each of the names."""
-    lists = [[values[n]] if isinstance(values[n], str) else values[n] for n in names]
-    for chosen in itertools.product(*lists):
-        yield dict(zip(names, chosen, strict=True))
 
 
 def _wildcard_names(study: Study, rule: str) -> list[str]:
@@ -130,9 +129,20 @@ def canonical(parameter: dict[str, Any]) -> str:
     return json.dumps(parameter, sort_keys=True)
 
 
-def wanted_rules(study: Study) -> set[str]:
-    """Rules behind the figures a study includes, and behind the table of all heads."""
-    waiting, found = [*(DRAWN_BY[figure] for figure in study.figures), "heads_table"], set()
+def wanted_rules(*figures: str) -> set[str]:
+    """Rules behind figures, and behind the table of all heads."""
+    return _with_upstream(*(DRAWN_BY[figure] for figure in figures), "heads_table")
+
+
+def undrawn_rules(study: Study) -> set[str]:
+    """Rules behind nothing but figures that the study cannot draw."""
+    possible = [figure for figure in FIGURES if study.lacks(figure) is None]
+    return wanted_rules(*FIGURES) - wanted_rules(*possible)
+
+
+def _with_upstream(*rules: str) -> set[str]:
+    """Rules and all they rest on."""
+    waiting, found = list(rules), set()
     while waiting:
         rule = waiting.pop()
         if rule not in found:
@@ -150,6 +160,7 @@ def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str
             for: other figures, steps, prompt sets and ablation texts of the config.
     """
     steps = [str(step) for step in study.checkpoint_steps]
+    wanted, undrawn = wanted_rules(*study.figures), undrawn_rules(study)
     prompts, texts = list(study.config.prompts), [*study.config.prompts, "held_out"]
     every = {"step": steps, "prompts": prompts, "text": texts}
     used = sorted({study.measured["prompts"], study.measured["text"]} - {"held_out"})
@@ -158,16 +169,23 @@ def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str
         "train": {"step": steps},
         "import_weights": {"step": steps},
     }
-    wanted = wanted_rules(study)
+    for rule in wanted:
+        for below in _with_upstream(*KINDS[rule].upstream) if KINDS[rule].steps else ():
+            special.setdefault(below, {}).setdefault("step", KINDS[rule].steps(study))
+    untrained = study.untrained and "adjusted_table" in wanted
     for rule, kind in KINDS.items():
-        if not on_request and rule not in wanted:
+        if rule in undrawn if on_request else rule not in wanted:
             continue
         values = study.values() | study.measured
         values |= {"architecture": study.architectures_of(rule)}
         values |= every if on_request else special.get(rule, {})
+        places = [values]
+        if rule in UNTRAINED and untrained and not on_request:
+            places.append(values | study.at_start)
         for pattern in kind.outputs(study):
-            names = dict.fromkeys(re.findall(r"\{(\w+)\}", pattern))
-            yield from ((fill(pattern, **chosen), rule) for chosen in combinations(values, names))
+            # The time course may hold the untrained step, too.
+            paths = (path for place in places for path in study.every(pattern, **place))
+            yield from ((path, rule) for path in dict.fromkeys(paths))
 
 
 def job_count(study: Study, rule: str, paths: Iterable[str]) -> int:
@@ -184,7 +202,7 @@ def measurement_paths(study: Study) -> list[str]:
 
 def wildcards_of(study: Study, rule: str, path: str) -> dict[str, str] | None:
     """The wildcards of the job of `rule` that makes `path`; None if it makes no such file."""
-    for pattern in KINDS[rule].outputs(study) if rule in KINDS else []:
+    for pattern in RULES[rule].outputs(study):
         parts = re.split(r"\{(\w+)\}", pattern)
         seen: set[str] = set()
         text = ""

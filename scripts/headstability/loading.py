@@ -4,10 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoints import own_model, read_tensors
+from .tensorfiles import FOREIGN_CONFIG
 from .traced import TracedModel
-
-# The part of a checkpoint's header that holds the config.json of a foreign model.
-FOREIGN_CONFIG = "transformers_config"
 
 
 def load_model(path: str | Path) -> tuple[TracedModel, dict[str, Any]]:

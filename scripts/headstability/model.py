@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import causal_attention, split_heads
+
 LAYER_NORM_EPS = 1e-5
 # Names of torch for the variants of GELU.
 GELU_VARIANTS = {"gelu": "none", "gelu_tanh": "tanh"}
@@ -62,9 +64,7 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each [batch, head, position, d_head]."""
-        batch, length, _ = x.shape
-        qkv = self.qkv(x).view(batch, length, 3, self.heads, self.d_head)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        query, key, value = split_heads(self.qkv(x), self.heads)
         return query, key, value
 
     def write(self, z: Tensor) -> Tensor:
@@ -72,9 +72,8 @@ class Attention(nn.Module):
         return self.out(z.transpose(1, 2).flatten(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sublayer's output, by the fused kernel."""
-        query, key, value = self.project(x)
-        return self.write(F.scaled_dot_product_attention(query, key, value, is_causal=True))
+        """The sublayer's output, by the device's fastest kernel."""
+        return self.out(causal_attention(self.qkv(x), self.heads))
 
     def pattern_and_z(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Explicit attention: pattern [batch, head, query, key], z [batch, head, query, d_head]."""
@@ -172,9 +171,9 @@ class Transformer(nn.Module):
         """Logits [batch, position, vocabulary] from token ids [batch, position]."""
         return self.logits(self.stream(tokens))
 
-    def predict(self, tokens: Tensor) -> Tensor:
-        """Logits for the tokens after each position but the last: [batch, position - 1, ...]."""
-        return self.logits(self.stream(tokens)[:, :-1])
+    def before_unembedding(self, tokens: Tensor) -> Tensor:
+        """The normalised stream that predicts: [batch, position - 1, d_model], without the last."""
+        return self.norm_final(self.stream(tokens)[:, :-1])
 
     def trace(self, tokens: Tensor) -> Iterator[LayerTrace]:
         """Run the model layer by layer with explicit attention.
@@ -187,11 +186,12 @@ class Transformer(nn.Module):
         """
         x = self.start(tokens)
         for block in self.blocks:
-            pattern, z = block.attention.pattern_and_z(block.norm_attention(x))
+            pattern, z = block.pattern_and_z(x)
             attention_out = block.attention.write(z)
             resid_mid = x + attention_out
             yield LayerTrace(pattern, z, x, attention_out, resid_mid)
-            x = block.after_attention(resid_mid)
+            if block is not self.blocks[-1]:  # nobody sees what follows the last layer
+                x = block.after_attention(resid_mid)
 
     def fold_value_biases(self) -> None:
         """Move value biases into the output bias: b_O += sum_h b_V[h] W_O[h]; b_V = 0.

@@ -27,11 +27,9 @@ class Paths:
 
     def __init__(self, study: str) -> None:
         self.root = f"{RESULTS}/{study}"
-        cell = "{architecture}/wd{weight_decay}/{refit}"
-        condition = "{architecture}/wd{weight_decay}"
+        self.condition_name = condition = "{architecture}/wd{weight_decay}"
+        self.cell_name = cell = f"{condition}/{{refit}}"
         at_step = f"{self.root}/conditions/{condition}/step{{step}}"
-        self.cell_name = cell
-        self.condition_name = condition
 
         self.documents = f"{self.root}/corpus/documents.jsonl"
         self.tokenizer = f"{self.root}/corpus/tokenizer.json"
@@ -48,20 +46,38 @@ class Paths:
         self.cache = f"{cell_folder}/caches/step{{step}}/{{prompts}}.zarr.zip"
 
         self.refits = f"{self.root}/conditions/{condition}/refits.csv"
+        self.similarity = f"{at_step}/stability/{{prompts}}/similarity.zarr.zip"
         self.stability_heads = f"{at_step}/stability/{{prompts}}/heads.csv"
         self.stability_pairs = f"{at_step}/stability/{{prompts}}/pairs.csv"
         self.stability_matches = f"{at_step}/stability/{{prompts}}/matches.csv"
+        self.stability_cross_layer = f"{at_step}/stability/{{prompts}}/cross_layer.csv"
+        self.stability_commonness = f"{at_step}/stability/{{prompts}}/commonness.csv"
         self.ablation = f"{at_step}/ablation/{{text}}/{{refit}}.csv"
+        self.perplexity = f"{at_step}/perplexity.csv"
+        self.prompt_length = f"{at_step}/prompt_length/{{prompts}}.csv"
 
-        at_cell_step = f"{cell}/step{{step}}"
-        transformerlens = f"{self.root}/exports/transformerlens/{at_cell_step}"
-        self.transformerlens_state = f"{transformerlens}/final.pt"
-        self.transformerlens_config = f"{transformerlens}/config.json"
-        huggingface = f"{self.root}/exports/huggingface/{at_cell_step}"
-        self.huggingface_config = f"{huggingface}/config.json"
-        self.huggingface_weights = f"{huggingface}/model.safetensors"
+        self.residual = f"{at_step}/residual/{{prompts}}.csv"
+        self.norms_streams = f"{at_step}/norms/{{prompts}}/streams.csv"
+        self.norms_weights = f"{at_step}/norms/{{prompts}}/weights.csv"
+
+        self.role_heads = f"{at_step}/roles/{{prompts}}/heads.csv"
+        self.role_stability = f"{at_step}/roles/{{prompts}}/stability.csv"
+        self.adjusted_pairs = f"{at_step}/adjusted/{{prompts}}/pairs.csv"
+        self.adjusted_without_prompts = f"{at_step}/adjusted/{{prompts}}/without_prompts.csv"
+        self.adjusted_matches = f"{at_step}/adjusted/{{prompts}}/matches.csv"
+        self.adjusted_heads = f"{at_step}/adjusted/{{prompts}}/heads.csv"
+        self.claims_report = f"{self.root}/claims.md"
+        self.published = "docs/published/layers.csv"
+        self.published_layers = "docs/published/l8_h8.csv"
+
+        exports = f"{self.root}/exports"
+        self.transformerlens_state = f"{exports}/transformerlens/{cell}/step{{step}}/final.pt"
+        self.transformerlens_config = f"{exports}/transformerlens/{cell}/step{{step}}/config.json"
+        self.huggingface_config = f"{exports}/huggingface/{cell}/step{{step}}/config.json"
+        self.huggingface_weights = f"{exports}/huggingface/{cell}/step{{step}}/model.safetensors"
         # The name transformers looks for: config.json names it.
-        self.huggingface_modelling = f"{huggingface}/modeling_headstability.py"
+        modelling = "modeling_headstability.py"
+        self.huggingface_modelling = f"{exports}/huggingface/{cell}/step{{step}}/{modelling}"
 
         self.table = f"{self.root}/tables/{{table}}.csv"
         self.figure = f"{self.root}/figures/{{figure}}"

@@ -132,8 +132,14 @@ class Training(Section):
     clip: float | None = Field(
         None, gt=0, description="largest allowed norm of the gradient; null: no clipping"
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="float32, or bfloat16 autocast with float32 weights"
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32", description="of matrix products in training; weights stay float32"
+    )
+    compile: Literal["default", "cudagraphs"] | None = Field(
+        None, description="torch.compile, and CUDA graphs; null: no compilation"
+    )
+    microbatch: PositiveInt | None = Field(
+        None, description="rows per forward and backward pass; null: the whole batch"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: a CUDA GPU where one is present, else the CPU"
@@ -217,9 +223,15 @@ class FilePrompts(Section):
 
 
 class Stability(Section):
-    """Which prompts stability is measured on."""
+    """Which prompts stability is measured on, and what figures show of it."""
 
     prompts: Name = Field("passages", description="a prompt set of this config")
+    anchor: Literal["all", "one"] = Field(
+        "all", description="shown bold: the mean over all anchors, or the first refit as anchor"
+    )
+    commonness_self: bool = Field(
+        True, description="commonness as shown compares a head with itself, too"
+    )
 
 
 class Ablation(Section):
@@ -227,6 +239,41 @@ class Ablation(Section):
 
     text: Name = Field("passages", description="a prompt set of this config, or held_out")
     held_out_rows: PositiveInt = Field(32, description="rows used when text is held_out")
+    methods: list[Literal["zero", "mean"]] = Field(
+        default=["zero", "mean"],
+        min_length=1,
+        description="what takes the place of a head's z: zero, or its mean over the text",
+    )
+    correlation: Literal["pearson", "kendall"] = Field(
+        "pearson", description="which correlation with stability the figure shows"
+    )
+
+
+class Residual(Section):
+    """Which residual streams are kept and compared, and which CKA the figure shows."""
+
+    streams: list[Literal["resid_mid", "resid_pre"]] = Field(
+        default=["resid_mid"],
+        min_length=1,
+        description="streams kept in caches and compared: after attention, before the layer",
+    )
+    kernel: Literal["rbf", "linear"] = Field(
+        "rbf", description="kernel of the CKA that the figure shows"
+    )
+    estimator: Literal["biased", "debiased"] = Field(
+        "biased", description="estimator of HSIC of the CKA that the figure shows"
+    )
+
+
+class MetaSne(Section):
+    """The map of all heads of a weight decay by t-SNE."""
+
+    perplexity: float | None = Field(
+        None,
+        ge=1,
+        description="of t-SNE, at most (heads - 1) / 3; null: 30, or that if it is less",
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="of what t-SNE draws")
 
 
 class Figures(Section):
@@ -242,6 +289,94 @@ class Figures(Section):
         default=[], description="figures made when none is asked for by name; empty: all"
     )
     dpi: int = Field(200, ge=50, le=1200, description="resolution of PNGs, dots per inch")
+
+
+class Perplexity(Section):
+    """Perplexity of every refit on whole texts: the held-out documents, and the user's."""
+
+    texts: dict[Name, File] = Field(
+        default={}, description="UTF-8 text files by name, beside the held-out documents"
+    )
+
+
+class PromptLengths(Section):
+    """Stability on the first tokens of prompts."""
+
+    tokens: list[PositiveInt] | None = Field(
+        None,
+        min_length=1,
+        description="lengths, the beginning token excluded; null: those of 5, 10, 20, 30, 40, 50 "
+        "that the prompts have",
+    )
+    prompts: PositiveInt = Field(20, description="prompts used, the same for every length")
+
+
+class Atlas(Section):
+    """Patterns of an anchor's heads beside their best matches."""
+
+    prompt: PositiveInt = Field(1, description="number of the prompt, from 1")
+    heads: int = Field(6, ge=2, le=100, description="heads of the anchor at most")
+    refits: int = Field(4, ge=2, le=100, description="refits shown, the anchor included")
+    tokens: int = Field(16, ge=2, le=200, description="tokens of the prompt, from the first")
+
+
+class TimeCourse(Section):
+    """Measures over training, at some of the kept checkpoints."""
+
+    steps: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None,
+        min_length=2,
+        description="steps of training.checkpoint_steps; the last step is added; null: not made",
+    )
+
+
+class RefitsNeeded(Section):
+    """How wide intervals are, and how many refits make them narrow enough."""
+
+    width: float = Field(0.05, gt=0, le=2, description="wanted width of 95 % intervals of S_l")
+    draws: PositiveInt = Field(200, description="random subsets of each number of refits")
+    seed: Seed = Field(0, description="which subsets are drawn")
+
+
+class Roles(Section):
+    """What heads attend to, on the prompts of stability.prompts and on synthetic ones."""
+
+    tokens: PositiveInt | None = Field(
+        None, description="tokens of the repeated sequence; null: 25, or as many as fit twice"
+    )
+    prompts: PositiveInt = Field(20, description="synthetic prompts")
+    seed: Seed = Field(0, description="which tokens are drawn")
+    least: float = Field(0.3, gt=0, le=1, description="score from which a head has a role")
+
+
+class Nulls(Section):
+    """What stands beside raw stability."""
+
+    untrained: bool = Field(
+        True, description="stability at step 0 as a reference, where checkpoint_steps hold 0"
+    )
+    measures: list[Literal["split", "one_to_one", "centred", "sink_free", "z_cka"]] = Field(
+        default=["split", "one_to_one", "centred", "sink_free", "z_cka"],
+        description="adjusted measures beside the excess over the shuffled null",
+    )
+
+
+Delta = Annotated[float, Field(ge=0, le=10)]
+
+
+class Claims(Section):
+    """Smallest effects of interest of the five claims, set before the run."""
+
+    middle_stability: Delta = Field(0.02, description="claim 1: ends minus middle, in S")
+    middle_distinctness: Delta = Field(0.02, description="claim 1: middle minus ends, in D")
+    depth: Delta = Field(0.02, description="claim 2: loss of S at mid depth per doubling of depth")
+    ablation_mean: Delta = Field(0.1, description="claim 3: minus mean tau of the deep half")
+    ablation_slope: Delta = Field(0.1, description="claim 3: minus slope of tau on relative depth")
+    weight_decay: Delta = Field(0.02, description="claim 4: S with weight decay minus without")
+    perplexity_margin: float = Field(
+        0.01, gt=0, le=1, description="claim 4: relative perplexity that weight decay may cost"
+    )
+    stream: Delta = Field(0.05, description="claim 5: CKA of the stream minus that of z")
 
 
 Corpus = Annotated[SotuCorpus | TextCorpus, Field(discriminator="type")]
@@ -273,4 +408,14 @@ class StudyConfig(Section):
     )
     stability: Stability = Stability()
     ablation: Ablation = Ablation()
+    perplexity: Perplexity = Perplexity()
+    prompt_lengths: PromptLengths = PromptLengths()
+    atlas: Atlas = Atlas()
     figures: Figures = Figures()
+    residual: Residual = Residual()
+    meta_sne: MetaSne = MetaSne()
+    time_course: TimeCourse = TimeCourse()
+    refits_needed: RefitsNeeded = RefitsNeeded()
+    roles: Roles = Roles()
+    nulls: Nulls = Nulls()
+    claims: Claims = Claims()

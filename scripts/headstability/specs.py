@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .labels import ALL
 from .study import Study
 
 # A user's file up to this size counts by its whole content, a larger one by size and both ends.
@@ -95,12 +96,14 @@ def import_weights(
 
 def cache(study: Study) -> dict[str, Any]:
     """For the job that caches activations."""
-    return {"device": study.config.training.device}
+    return {"device": study.config.training.device, "streams": _streams(study)}
 
 
 def ablation(study: Study, text: str) -> dict[str, Any]:
     """For the job that ablates the heads of one refit."""
-    spec: dict[str, Any] = {"device": study.config.training.device, "text": text}
+    methods = study.config.ablation.methods
+    device = study.config.training.device
+    spec: dict[str, Any] = {"device": device, "text": text, "methods": methods}
     if text == "held_out":
         spec["held_out_rows"] = study.config.ablation.held_out_rows
         spec["context"] = study.config.training.context
@@ -144,6 +147,141 @@ def look(study: Study) -> dict[str, Any]:
 def figure(study: Study) -> dict[str, Any]:
     """For figures over conditions: the look, and the weight decays that colours stand for."""
     return {**look(study), "weight_decays": study.weight_decays}
+
+
+def anchored(study: Study) -> dict[str, Any]:
+    """For figures over anchors: which of them is shown bold, "all" for their mean."""
+    every = study.config.stability.anchor == "all"
+    return {**figure(study), "anchor": ALL if every else study.anchor}
+
+
+def commonness(study: Study) -> dict[str, Any]:
+    """For the figure of commonness: whether heads are compared with themselves, too."""
+    return {**anchored(study), "with_self": study.config.stability.commonness_self}
+
+
+def shapes(study: Study) -> dict[str, Any]:
+    """For jobs over all conditions that show the shapes of their models."""
+    return {"architectures": {k: v.model_dump() for k, v in study.config.architectures.items()}}
+
+
+def residual_similarity(study: Study) -> dict[str, Any]:
+    """For the job that compares the residual streams of a condition's refits."""
+    return {**refits(study), "streams": _streams(study)}
+
+
+def residual(study: Study) -> dict[str, Any]:
+    """For the figure of residual streams: the look, and which CKA it shows."""
+    chosen = study.config.residual.model_dump(include={"kernel", "estimator"})
+    return {**figure(study), **chosen}
+
+
+def meta_sne(study: Study) -> dict[str, Any]:
+    """For the job that maps the heads of all architectures."""
+    chosen = study.config.meta_sne.model_dump()
+    return {"architectures": study.architectures, **refits(study), **chosen}
+
+
+def _streams(study: Study) -> list[str]:
+    """Residual streams that are kept, in any order the same."""
+    return sorted(study.config.residual.streams)
+
+
+def stability_ablation(study: Study) -> dict[str, Any]:
+    """For the figure of stability and ablation effects."""
+    return {**figure(study), "correlation": study.config.ablation.correlation}
+
+
+def evaluate(study: Study) -> dict[str, Any]:
+    """For the job that takes the perplexity of a condition's refits on whole texts."""
+    texts = study.config.perplexity.texts
+    return {
+        **refits(study),
+        **tokens(study),
+        "device": study.config.training.device,
+        "context": study.config.training.context,
+        "texts": texts,
+        "content": {name: _content(path) for name, path in texts.items()},
+    }
+
+
+def prefixes(study: Study) -> dict[str, Any]:
+    """For the job that measures stability on the first tokens of prompts."""
+    return {**refits(study), **study.config.prompt_lengths.model_dump()}
+
+
+def head_atlas(study: Study) -> dict[str, Any]:
+    """For the job that puts patterns of an anchor's heads beside their best matches."""
+    spec = study.config.atlas.model_dump()
+    return {**spec, **tokens(study), **anchor(study), "refits": study.atlas_refits()}
+
+
+def seeds(study: Study) -> dict[str, Any]:
+    """For jobs that tell refits by their seeds: {refit: [init seed, data seed]}."""
+    return {"seeds": {refit.name: [refit.init_seed, refit.data_seed] for refit in study.refits}}
+
+
+def seeded_grid(study: Study) -> dict[str, Any]:
+    """For such jobs over all conditions."""
+    return {**grid(study), **seeds(study)}
+
+
+def dose(study: Study) -> dict[str, Any]:
+    """For the table of doses: what a weight decay is multiplied with, too."""
+    rate = study.config.training.learning_rate
+    return {**seeded_grid(study), "learning_rate": rate, "steps": study.steps}
+
+
+def time_course(study: Study) -> dict[str, Any]:
+    """For the table of measures over training: which steps, and how many tokens they stand for."""
+    training = study.config.training
+    return {
+        **seeded_grid(study),
+        "time_steps": study.time_steps,
+        "tokens_per_step": training.batch * training.context,
+    }
+
+
+def refits_needed(study: Study) -> dict[str, Any]:
+    """For the table of interval widths."""
+    return {**grid(study), **study.config.refits_needed.model_dump()}
+
+
+def role_scores(study: Study) -> dict[str, Any]:
+    """For the job that scores what the heads of a condition do."""
+    chosen = {"device": study.config.training.device, **study.config.roles.model_dump()}
+    return {**seeds(study), **chosen}
+
+
+def adjust(study: Study) -> dict[str, Any]:
+    """For the job that takes known biases off the stability of a condition."""
+    return {**refits(study), "measures": sorted(study.config.nulls.measures)}
+
+
+def adjusted_table(study: Study) -> dict[str, Any]:
+    """For the job that puts intervals on adjusted measures, beside the untrained reference."""
+    return {
+        **grid(study),
+        "init_seeds": {refit.name: refit.init_seed for refit in study.refits},
+        "heads": {name: one.heads for name, one in study.config.architectures.items()},
+        "crossed": study.crossed,
+        "untrained": study.untrained,
+    }
+
+
+def claims_table(study: Study) -> dict[str, Any]:
+    """For the job that tests the claims."""
+    methods = study.config.ablation.methods
+    return {
+        **grid(study),
+        **shapes(study),
+        "claims": study.config.claims.model_dump(),
+        "crossed": study.crossed,
+        "method": "zero" if "zero" in methods else methods[0],
+        "name": study.name,
+        "prompts": study.measured["prompts"],
+        "text": study.measured["text"],
+    }
 
 
 def _shape(study: Study, architecture: str) -> dict[str, Any]:

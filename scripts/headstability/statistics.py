@@ -16,3 +16,11 @@ def kendall_tau_b(x: np.ndarray, y: np.ndarray) -> float:
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan")
     return float(stats.kendalltau(x, y, variant="b").statistic)
+
+
+def slope(x: np.ndarray, y: np.ndarray) -> float:
+    """Least-squares slope of y on x; NaN where x does not vary."""
+    if len(x) < 2 or np.ptp(x) == 0:
+        return float("nan")
+    centred = x - x.mean()
+    return float(centred @ y / (centred @ centred))

@@ -4,11 +4,12 @@ import difflib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .catalogue import FIGURES, TABLES
+from .catalogue import ALSO, FIGURES, TABLES
 from .config_check import check_config
 from .errors import UserError
 from .paths import RESULTS, Paths, fill, format_weight_decay
@@ -44,6 +45,9 @@ class Study:
         self.refits = sorted(refits, key=lambda refit: (refit.init_seed, refit.data_seed))
         self.weight_decays = [format_weight_decay(value) for value in self.config.weight_decays]
         self.architectures = list(self.config.architectures)
+        for figure in self.config.figures.include:
+            if missing := self.lacks(figure):
+                raise UserError(f"the config has 1 problem:\n  figures.include: {missing}")
 
     # --- the grid -------------------------------------------------------------------------
 
@@ -59,6 +63,12 @@ class Study:
     def checkpoint_steps(self) -> list[int]:
         """Steps whose weights are kept, the last one included."""
         return sorted({*self.config.training.checkpoint_steps, self.steps})
+
+    @property
+    def time_steps(self) -> list[str]:
+        """Steps of the time course, the last one included; none if it is not configured."""
+        chosen = self.config.time_course.steps
+        return [str(step) for step in sorted({*chosen, self.steps})] if chosen else []
 
     def architectures_of(self, rule: str) -> list[str]:
         """The architectures whose cells a rule makes: most rules make those of all."""
@@ -107,6 +117,27 @@ class Study:
             "text": self.config.ablation.text,
         }
 
+    @property
+    def crossed(self) -> bool:
+        """Whether refits cross init seeds with data seeds, and so are not independent."""
+        return isinstance(self.config.refits, CrossedRefits)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether stability is measured on untrained weights, too."""
+        return self.config.nulls.untrained and 0 in self.config.training.checkpoint_steps
+
+    def untrained_files(self, pattern: str) -> list[str]:
+        """What step 0 is measured in: of one weight decay, as weights start equal."""
+        if not self.untrained:
+            return []
+        return self.every(pattern, **{**self.measured, **self.at_start})
+
+    @property
+    def at_start(self) -> dict[str, str]:
+        """Wildcards of the untrained reference."""
+        return {"step": "0", "weight_decay": self.weight_decays[0]}
+
     def values(self) -> dict[str, list[str]]:
         """Every value of the wildcards that span the grid."""
         return {
@@ -120,20 +151,55 @@ class Study:
 
         Args:
             pattern: a path.
-            wildcards: values of the others, and of those that are settled.
+            wildcards: values of the others, and of those that are settled; a list for several.
         """
-        names = re.findall(r"\{(\w+)\}", pattern)
-        free = [name for name in self.values() if name in names and name not in wildcards]
-        combinations = itertools.product(*(self.values()[name] for name in free))
+        names = dict.fromkeys(re.findall(r"\{(\w+)\}", pattern))
         return [
-            fill(pattern, **wildcards, **dict(zip(free, chosen, strict=True)))
-            for chosen in combinations
+            fill(pattern, **chosen) for chosen in combinations(self.values() | wildcards, names)
         ]
 
     @property
     def figures(self) -> list[str]:
         """Names of the figures made when none is asked for by name."""
-        return self.config.figures.include or list(FIGURES)
+        return self.config.figures.include or [f for f in FIGURES if self.lacks(f) is None]
+
+    def lacks(self, figure: str) -> str | None:
+        """What the study lacks to draw a figure, and the key to set; None if it can be drawn."""
+        crossed = isinstance(self.config.refits, CrossedRefits) and min(
+            len(self.config.refits.init_seeds), len(self.config.refits.data_seeds)
+        )
+        lacking = {
+            "origin": (
+                not crossed or crossed < 2,
+                "refits that share one of their two seeds: set refits to {init_seeds: [1, 2, 3], "
+                "data_seeds: [1, 2, 3]} (two seeds of each kind at least)",
+            ),
+            "dose": (
+                len(self.weight_decays) < 2,
+                "several weight decays: list them in weight_decays",
+            ),
+            "time_course": (
+                not self.time_steps,
+                "weights of several steps: list at least two in time_course.steps and in "
+                "training.checkpoint_steps",
+            ),
+            "refits_needed": (
+                bool(crossed),
+                "refits that are independent of each other: give refits as a count or a list of "
+                "seeds",
+            ),
+        }
+        missing, what = lacking.get(figure, (False, ""))
+        return f"{figure} needs {what}" if missing else None
+
+    def require_figure(self, figure: str) -> None:
+        """Check that a figure can be drawn.
+
+        Raises:
+            UserError: saying what the study lacks.
+        """
+        if missing := self.lacks(figure):
+            raise UserError(f"study {self.name!r}: {missing}")
 
     def figure_paths(self, *figures: str) -> list[str]:
         """Every file of the named figures (without a name: of those the config includes)."""
@@ -146,7 +212,8 @@ class Study:
 
     def table_paths(self) -> list[str]:
         """The tables beside the figures the config includes, and that of all heads."""
-        names = [*(FIGURES[figure] for figure in self.figures), "heads"]
+        also = (name for figure in self.figures for name in ALSO.get(figure, []))
+        names = [*(FIGURES[figure] for figure in self.figures), *also, "heads"]
         return [path for name in names for path in self.every(self.paths.table_of(name))]
 
     def corpus_files(self) -> list[str]:
@@ -190,6 +257,15 @@ class Study:
             return [self.paths.tokens, self.paths.held_out_tokens]
         return [fill(self.paths.prompts, prompts=wildcards["text"])]
 
+    def perplexity_files(self) -> list[str]:
+        """Texts of the user's that perplexity is taken on."""
+        return list(self.config.perplexity.texts.values())
+
+    def atlas_refits(self) -> list[str]:
+        """The refits the head atlas shows, the anchor first."""
+        others = [name for name in self.refit_names() if name != self.anchor]
+        return [self.anchor, *others][: self.config.atlas.refits]
+
     def _user_files(self) -> dict[str, str]:
         """The files the config names, with the key that names each."""
         named = {path: f"corpus.paths[{i + 1}]" for i, path in enumerate(self.corpus_files())}
@@ -200,6 +276,8 @@ class Study:
                 named |= dict.fromkeys(self.source_files(cell), key)
         for name in self.config.prompts:
             named |= dict.fromkeys(self.prompt_files({"prompts": name}), f"prompts.{name}.path")
+        for name, path in self.config.perplexity.texts.items():
+            named[path] = f"perplexity.texts.{name}"
         return named
 
     def check_files(self) -> None:
@@ -295,6 +373,18 @@ class Study:
             f"study {self.name!r} has no {kind[:-1]} {name!r}. There are, each as {endings}: "
             f"{', '.join(known)}.{guess}"
         )
+
+
+def combinations(values: Mapping[str, object], names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Every choice of one value for each of the names.
+
+    Args:
+        values: by name, one value or a list of them.
+        names: which of them to choose for; the last one changes fastest.
+    """
+    lists = [values[name] if isinstance(values[name], list) else [values[name]] for name in names]
+    for chosen in itertools.product(*lists):
+        yield dict(zip(names, chosen, strict=True))
 
 
 def _refits(configured: int | list[int] | CrossedRefits) -> list[Refit]:

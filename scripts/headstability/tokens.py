@@ -41,8 +41,8 @@ class TokenFile:
         """
         out = np.empty((len(indices), context), dtype=np.int64)
         out[:, 0] = self.bos
-        starts = np.asarray(indices, dtype=np.int64) * (context - 1)
-        out[:, 1:] = self.ids[starts[:, None] + np.arange(context - 1)]
+        used = self.row_count(context) * (context - 1)
+        out[:, 1:] = self.ids[:used].reshape(-1, context - 1)[indices]
         return out
 
     def spread_rows(self, count: int, context: int) -> np.ndarray:

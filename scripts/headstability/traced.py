@@ -88,6 +88,9 @@ class TracedModel(Protocol):
     def start(self, tokens: Tensor) -> Tensor:
         """The residual stream before the first layer, from token ids [batch, position]."""
 
+    def stream(self, tokens: Tensor) -> Tensor:
+        """The residual stream after the last layer, from token ids [batch, position]."""
+
     def logits(self, x: Tensor) -> Tensor:
         """Logits [..., vocabulary] from the residual stream after the last layer [..., d_model]."""
 

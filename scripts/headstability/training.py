@@ -12,61 +12,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from .batches import Batches, RowOrder
 from .checkpoints import read_tensors, weights_sha256, write_tensors, write_weights
+from .engine import Engine
 from .errors import UserError
 from .files import atomic_path
-from .model import Shape, Transformer, choose_device
+from .losses import mean_loss
+from .model import Transformer, choose_device
+from .precision import onednn_is_exact, products
 from .progress import Progress
+from .recipe import Cell, learning_rate, make_optimizer
 from .tokens import TokenFile
 
 COLUMNS = ["step", "tokens", "loss", "learning_rate", "gradient_norm", "held_out_loss"]
 # Saving may take this share of the time at most, however large the model is.
 SAVING_SHARE = 0.02
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The `training` section of the config, with the number of steps settled."""
-
-    steps: int
-    batch: int
-    context: int
-    learning_rate: float
-    warmup_steps: int
-    schedule: str
-    betas: tuple[float, float]
-    clip: float | None
-    precision: str
-    device: str
-    log_every: int
-    evaluate_every: int
-    held_out_rows: int
-
-
-@dataclass
-class Cell:
-    """What is trained: one refit of one condition.
-
-    Attributes:
-        name: for messages, as in its path.
-        shape: the transformer.
-        recipe: how it is trained.
-        weight_decay: 0 trains with Adam, above 0 with AdamW.
-        init_seed: seed of the initial weights.
-        data_seed: seed of the order of rows.
-        checkpoint_steps: steps whose weights are kept; the last step is one of them.
-    """
-
-    name: str
-    shape: Shape
-    recipe: Recipe
-    weight_decay: float
-    init_seed: int
-    data_seed: int
-    checkpoint_steps: list[int]
 
 
 @dataclass
@@ -77,72 +39,6 @@ class Trained:
     weights: dict[int, Path]
     sha256: dict[int, str]
     provenance: dict[str, Any]
-
-
-class RowOrder:
-    """The order of training rows: a seeded permutation per epoch, without replacement in it."""
-
-    def __init__(self, rows: int, seed: int) -> None:
-        self.rows, self.seed = rows, seed
-        self.epoch, self.order = -1, np.empty(0, dtype=np.int64)
-
-    def batch(self, step: int, size: int) -> np.ndarray:
-        """Row indices of a step (counted from 0); a function of seed and step alone."""
-        places = np.arange(step * size, (step + 1) * size)
-        return np.array([self._row(*divmod(int(place), self.rows)) for place in places])
-
-    def _row(self, epoch: int, place: int) -> int:
-        if epoch != self.epoch:
-            self.epoch = epoch
-            self.order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
-        return self.order[place]
-
-
-def learning_rate(step: int, recipe: Recipe) -> float:
-    """The learning rate of a step (counted from 0): linear warm-up, then the schedule."""
-    if step < recipe.warmup_steps:
-        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    span = max(1, recipe.steps - recipe.warmup_steps)
-    left = 1 - (step - recipe.warmup_steps) / span
-    if recipe.schedule == "linear":
-        return recipe.learning_rate * left
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (1 - left)))
-
-
-def make_optimizer(model: Transformer, weight_decay: float, recipe: Recipe) -> torch.optim.Adam:
-    """Adam for weight decay 0, AdamW (decoupled, on every parameter) above; fused kernels."""
-    kind = torch.optim.AdamW if weight_decay > 0 else torch.optim.Adam
-    return kind(
-        model.parameters(),
-        lr=recipe.learning_rate,
-        betas=recipe.betas,
-        weight_decay=weight_decay,
-        fused=True,
-    )
-
-
-def mean_loss(model: Transformer, rows: np.ndarray, bos: int, batch: int) -> float:
-    """Mean negative log-likelihood in nats over predicted tokens; BOS is never a target.
-
-    Args:
-        model: the model.
-        rows: token ids [n, context], BOS first.
-        bos: id of the beginning token, which also stands between documents.
-        batch: rows per forward pass.
-    """
-    device = model.embed.weight.device
-    total, count = 0.0, 0
-    with torch.inference_mode():
-        for start in range(0, len(rows), batch):
-            tokens = torch.from_numpy(rows[start : start + batch]).to(device)
-            targets = tokens[:, 1:].flatten()
-            logits = model.predict(tokens).flatten(0, 1).float()
-            losses = F.cross_entropy(logits, targets, ignore_index=bos, reduction="none")
-            total += losses.double().sum().item()
-            count += int((targets != bos).sum())
-    return total / count
 
 
 class Trainer:
@@ -168,13 +64,14 @@ class Trainer:
         self.device = choose_device(cell.recipe.device)
         self.fingerprint = f"{fingerprint} {train.sha256} {held_out.sha256} {self.device.type}"
         self._check_size(train, held_out)
-        self.order = RowOrder(train.row_count(self.recipe.context), cell.data_seed)
         self.held_out_rows = held_out.spread_rows(self.recipe.held_out_rows, self.recipe.context)
         self.model = Transformer(cell.shape)
         self.model.initialise(cell.init_seed)
         self.initial_sha256 = weights_sha256(self.model.state_dict())
         self.model.to(self.device)
         self.optimizer = make_optimizer(self.model, cell.weight_decay, self.recipe)
+        self.engine = Engine(self.model, self.optimizer, self.recipe)
+        self.batches = self._batches()
         self.step = 0
         self.table: list[list[float]] = []
         self.torch_versions = {torch.__version__}
@@ -193,6 +90,11 @@ class Trainer:
                 f"the held-out split holds less than one row of {self.recipe.context} tokens: "
                 "give more text, raise corpus.held_out or lower training.context"
             )
+
+    def _batches(self) -> Batches:
+        recipe, tokens = self.recipe, self.train_tokens
+        order = RowOrder(tokens.row_count(recipe.context), self.cell.data_seed)
+        return Batches(tokens, order, recipe.batch, recipe.context, recipe.steps, self.device)
 
     # --- state ----------------------------------------------------------------------------
 
@@ -287,25 +189,10 @@ class Trainer:
         """One optimiser step; returns the loss if this step is logged."""
         recipe = self.recipe
         rate = learning_rate(self.step, recipe)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        indices = self.order.batch(self.step, recipe.batch)
-        tokens = torch.from_numpy(self.train_tokens.rows(indices, recipe.context)).to(self.device)
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"
-        ):
-            logits = self.model.predict(tokens)
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
-        loss.backward()
         due = self._is_due(self.step + 1, recipe.log_every)
         evaluate = self._is_due(self.step + 1, recipe.evaluate_every)
-        norm = None
-        if recipe.clip is not None:
-            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
-        elif due or evaluate:
-            norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters()])
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        tokens = self.batches.of(self.step)
+        loss, norm = self.engine.step(tokens, rate, want_norm=due or evaluate)
         self.step += 1
         if not due and not evaluate:
             return None
@@ -319,7 +206,10 @@ class Trainer:
         return step % every == 0 or step == self.recipe.steps
 
     def _evaluate(self) -> float:
-        return mean_loss(self.model, self.held_out_rows, self.bos, self.recipe.batch)
+        """The held-out loss, in float32 whatever the precision of training."""
+        rows = self.recipe.microbatch or self.recipe.batch
+        with products("float32", self.device):
+            return mean_loss(self.model, self.held_out_rows, self.bos, rows)
 
     def _require_finite(self, *losses: float) -> None:
         if not all(math.isfinite(loss) for loss in losses):
@@ -366,6 +256,7 @@ class Trainer:
             "optimizer": type(self.optimizer).__name__,
             "device": self.device.type,
             "threads": torch.get_num_threads(),
+            "onednn_float32": self.device.type == "cpu" and onednn_is_exact(),
             "numpy_version": np.__version__,
             "train_tokens_sha256": self.train_tokens.sha256,
             "parameters": sum(p.numel() for p in self.model.parameters()),

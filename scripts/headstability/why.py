@@ -16,6 +16,12 @@ _SECTIONS = {
     "tokens": "tokenizer.",
     "prompts": "prompts.{prompts}.",
     **dict.fromkeys(DRAWN_BY.values(), "figures."),
+    "evaluate": "perplexity.",
+    "prefixes": "prompt_lengths.",
+    "head_atlas_table": "atlas.",
+    "refits_needed_table": "refits_needed.",
+    "role_scores": "roles.",
+    "adjust": "nulls.",
 }
 # Places that are not keys of their rule's section.
 _ELSEWHERE = {
@@ -26,7 +32,33 @@ _ELSEWHERE = {
     ("import_weights", "content"): "architectures.{architecture}.source.path (content)",
     ("prompts", "bos"): "tokenizer.bos",
     ("prompts", "name"): "prompts",
+    ("meta_sne_table", "architectures"): "architectures",
+    ("residual", "kernel"): "residual.kernel",
+    ("residual", "estimator"): "residual.estimator",
     **{(rule, "weight_decays"): "weight_decays" for rule in DRAWN_BY.values()},
+    **{(rule, "anchor"): "stability.anchor and refits" for rule in DRAWN_BY.values()},
+    ("commonness", "with_self"): "stability.commonness_self",
+    ("stability_ablation", "correlation"): "ablation.correlation",
+    ("evaluate", "content"): "perplexity.texts (content of the files)",
+    ("evaluate", "refits"): "refits",
+    ("evaluate", "bos"): "tokenizer.bos",
+    ("evaluate", "device"): "training.device",
+    ("evaluate", "context"): "training.context",
+    ("prefixes", "refits"): "refits",
+    ("head_atlas_table", "refits"): "atlas.refits and refits",
+    ("head_atlas_table", "anchor"): "refits (the first is the anchor)",
+    ("head_atlas_table", "bos"): "tokenizer.bos",
+    ("refits_needed_table", "conditions"): "architectures and weight_decays",
+    ("refits_needed_table", "refits"): "refits",
+    ("role_scores", "seeds"): "refits",
+    ("role_scores", "device"): "training.device",
+    ("adjust", "refits"): "refits",
+    ("adjusted_table", "heads"): "architectures",
+    ("adjusted_table", "untrained"): "nulls.untrained and training.checkpoint_steps",
+    ("claims_table", "method"): "ablation.methods",
+    ("claims_table", "prompts"): "stability.prompts",
+    ("claims_table", "text"): "ablation.text",
+    ("claims_table", "name"): "study",
 }
 _KEYS = {
     "shapes": "architectures",
@@ -40,13 +72,26 @@ _KEYS = {
     "device": "training.device",
     "text": "ablation.text",
     "held_out_rows": "ablation.held_out_rows",
+    "methods": "ablation.methods",
     "context": "training.context",
     "checkpoint_steps": "training.checkpoint_steps",
     "expected": "the files of the study",
     "on_request": "the files of the study",
+    "streams": "residual.streams",
+    "perplexity": "meta_sne.perplexity",
+    "seed": "meta_sne.seed",
+    "seeds": "refits",
+    "learning_rate": "training.learning_rate",
+    "steps": "training.steps",
+    "time_steps": "time_course.steps",
+    "tokens_per_step": "training.batch and training.context",
+    "init_seeds": "refits",
+    "crossed": "refits",
 }
 # What specifications of imports hold of an architecture's source.
 _OF_SOURCE = {"places": "", "sha256": ".sha256", "activation": ".activation"}
+# Places that hold something for every refit: which refits there are says it all.
+_BY_REFIT = ("seeds", "init_seeds")
 _ABSENT = "(not set)"
 
 
@@ -95,6 +140,9 @@ def config_key(rule: str, wildcards: Mapping[str, str], place: str) -> str:
 def differences(old: Any, new: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Places at which two specifications differ, with the values there."""
     if isinstance(old, dict) and isinstance(new, dict):
+        if place in _BY_REFIT and old.keys() != new.keys():
+            yield place, sorted(old), sorted(new)
+            return
         for key in sorted({*old, *new}):
             inner = f"{place}.{key}" if place else key
             yield from differences(old.get(key, _ABSENT), new.get(key, _ABSENT), inner)

@@ -11,8 +11,14 @@ from test_ablation import random_prompts
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
 from headstability.ablation import ablate_heads
-from headstability.activations import activations, pattern_of
+from headstability.activations import activations
+from headstability.perplexity import text_nll
+from headstability.role_prompts import synthetic_scores
+from headstability.roles import role_scores
 from headstability.sources.adapters import FAMILIES, ForeignModel
+from headstability.sources.matrices import layer_matrices
+from headstability.triangles import pattern_of
+from headstability.weight_norms import matrix_norms
 
 CPU = torch.device("cpu")
 BOS = 3
@@ -82,7 +88,6 @@ def test_patterns_and_logits_are_those_of_transformers(net):
         assert torch.allclose(pattern.sum(-1), torch.ones(3, model.shape.heads, 17), atol=1e-5)
         assert pattern.triu(1).abs().max() == 0
     assert torch.allclose(model(tokens), expected.logits, atol=1e-5)
-    assert torch.allclose(model.predict(tokens), expected.logits[:, :-1], atol=1e-5)
 
 
 def test_z_and_stream_agree_with_naive_loops(net):
@@ -146,7 +151,7 @@ PROJECTIONS = {
 }
 
 
-def hooked_nll(net, prompts, layer=None, head=None):
+def hooked_nll(net, prompts, layer=None, head=None, vector=0.0):
     """NLL over prompts by the library alone, a head's slice replaced before the projection."""
     hooks = []
     if layer is not None:
@@ -156,7 +161,7 @@ def hooked_nll(net, prompts, layer=None, head=None):
         def replace(module, arguments):
             z = arguments[0].clone()
             width = z.shape[-1] // net.config.num_attention_heads
-            z[..., head * width : (head + 1) * width] = constant
+            z[..., head * width : (head + 1) * width] = constant + vector
             return (z,)
 
         hooks.append(net.get_submodule(name.format(layer)).register_forward_pre_hook(replace))
@@ -171,6 +176,22 @@ def hooked_nll(net, prompts, layer=None, head=None):
     return total
 
 
+def mean_read(net, prompts, layer, head):
+    """A head's z less its constant, averaged over positions that are not BOS, by hooks."""
+    seen = []
+    name = PROJECTIONS.get(net.config.model_type, "model.layers.{}.self_attn.o_proj")
+    hook = net.get_submodule(name.format(layer)).register_forward_pre_hook(
+        lambda module, arguments: seen.append(arguments[0][0])
+    )
+    rows = []
+    for prompt in prompts:
+        net(torch.tensor([prompt]), use_cache=False)
+        width = seen[-1].shape[-1] // net.config.num_attention_heads
+        rows.append(seen[-1][torch.tensor(prompt) != BOS, head * width : (head + 1) * width])
+    hook.remove()
+    return torch.cat(rows).mean(0) - value_bias(net, layer, head)
+
+
 def test_ablation_agrees_with_a_hook_that_empties_the_slice(net):
     prompts = random_prompts(50, [9, 4, 12, 2, 7])
     model = ForeignModel(copy.deepcopy(net))
@@ -180,8 +201,65 @@ def test_ablation_agrees_with_a_hook_that_empties_the_slice(net):
     for layer in range(model.shape.layers):
         for head in range(model.shape.heads):
             expected = hooked_nll(net, prompts, layer, head)
-            assert result.ablated[layer, head] == pytest.approx(expected, rel=1e-5)
-    assert np.abs(result.ablated - result.total).min() > 1e-4, "every head matters here"
+            assert result.ablated["zero"][layer, head] == pytest.approx(expected, rel=1e-5)
+            vector = mean_read(net, prompts, layer, head)
+            expected = hooked_nll(net, prompts, layer, head, vector)
+            assert result.ablated["mean"][layer, head] == pytest.approx(expected, rel=1e-5)
+    for ablated in result.ablated.values():
+        assert np.abs(ablated - result.total).min() > 1e-4, "every head matters here"
+
+
+def test_perplexity_of_a_text_is_that_of_transformers(net):
+    ids = np.array(random_prompts(50, [40])[0])
+    count, total = text_nll(ForeignModel(net), ids, BOS, context=17)
+    cut = [ids[start : start + 17].tolist() for start in range(0, 39, 16)]
+    assert count == sum(token != BOS for token in ids[1:])
+    assert total == pytest.approx(hooked_nll(net, cut), rel=1e-5)
+
+
+def test_roles_are_scored_on_the_patterns_of_transformers(net):
+    prompts = [[BOS, *row, *row] for row in tokens_of(2, 8).tolist()]
+    found = synthetic_scores(ForeignModel(net), prompts, CPU)
+    seen = net(torch.tensor(prompts), output_attentions=True, use_cache=False).attentions
+    rows, columns = np.tril_indices(17)
+    packed = [attention.numpy()[..., rows, columns].swapaxes(0, 1) for attention in seen]
+    slab = np.concatenate(packed).reshape(-1, 2 * len(rows))
+    expected = role_scores([(slab, np.full(2, len(rows)))], prompts)
+    assert np.allclose(found, expected.reshape(found.shape), atol=1e-5)
+
+
+def test_weight_norms_are_those_of_the_heads_matrices(net):
+    """Each matrix put together head by head from what acts on a single stream vector."""
+    config, state = net.config, {n: v.double().numpy() for n, v in net.state_dict().items()}
+    heads = config.num_attention_heads
+    found = matrix_norms(layer_matrices(ForeignModel(net)))
+    for layer in range(config.num_hidden_layers):
+        if config.model_type == "gpt2":
+            p = f"transformer.h.{layer}."
+            query, key, value = np.split(state[f"{p}attn.c_attn.weight"], 3, axis=1)
+            read = [state[f"{p}mlp.c_fc.weight"]]
+            attention, out = state[f"{p}attn.c_proj.weight"], state[f"{p}mlp.c_proj.weight"]
+        elif config.model_type == "gpt_neox":
+            p = f"gpt_neox.layers.{layer}."
+            parts = np.split(state[f"{p}attention.query_key_value.weight"], 3 * heads)
+            query, key, value = (np.concatenate(parts[third::3]) for third in range(3))
+            read = [state[f"{p}mlp.dense_h_to_4h.weight"]]
+            attention = state[f"{p}attention.dense.weight"].T
+            out = state[f"{p}mlp.dense_4h_to_h.weight"].T
+        else:
+            p = f"model.layers.{layer}."
+            query, key, value = (state[f"{p}self_attn.{n}_proj.weight"] for n in "qkv")
+            read = [state[f"{p}mlp.{n}_proj.weight"] for n in ("gate", "up")]
+            attention = state[f"{p}self_attn.o_proj.weight"].T
+            out = state[f"{p}mlp.down_proj.weight"].T
+        # What writes is [in, d_model] here: the mean over d_model is taken off each row.
+        centred = {"W_O": attention, "W_out": out}
+        expected = {n: [w - w.mean(1, keepdims=True)] for n, w in centred.items()}
+        expected |= {"W_Q": [query], "W_K": [key], "W_V": [value], "W_in": read}
+        assert set(found) == set(expected)
+        for matrix, parts in expected.items():
+            squares = sum((part**2).sum() for part in parts)
+            assert found[matrix][layer] == pytest.approx(np.sqrt(squares), rel=1e-6)
 
 
 def test_folding_leaves_the_function_and_removes_the_biases(net):

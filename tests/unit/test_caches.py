@@ -7,9 +7,10 @@ import xarray as xr
 import zarr
 from test_model import SHAPES, oracle_of, random_model
 
-from headstability.activations import activations, batches_by_length, pattern_of
+from headstability.activations import activations, batches_by_length
 from headstability.caches import layer_sha256, open_cache, verify_cache, write_cache
 from headstability.errors import DamagedFile, UserError
+from headstability.triangles import pattern_of
 
 CPU = torch.device("cpu")
 PROMPTS = [[3, 1, 4, 1, 5], [3, 9], [3, 2, 6, 5, 3, 5, 8, 9], [3, 7, 9]]
@@ -34,18 +35,34 @@ def test_activations_agree_with_naive_loops(shape, batch):
     """Padding and batching leave every prompt as if it were run alone."""
     model = random_model(shape)
     oracle = oracle_of(model)
-    data = activations(model.float(), PROMPTS, CPU, batch=batch)
+    data = activations(model.float(), PROMPTS, CPU, batch, ["resid_mid", "resid_pre"])
     for number, prompt in enumerate(PROMPTS, start=1):
         patterns, zs, mids, _ = oracle.run(prompt)
+        pre = oracle.w["embed.weight"][prompt] + oracle.w["position.weight"][: len(prompt)]
         here = data.isel(position=(data.position_prompt == number).values)
         assert here.token.values.tolist() == prompt
         for layer in range(shape.layers):
             one = here.sel(layer=layer + 1)
             assert np.allclose(one.resid_mid, mids[layer], atol=1e-5)
+            assert np.allclose(one.resid_pre, pre, atol=1e-5)
+            written = mids[layer] - pre
+            for name, vectors in (("attention_out", written), ("resid_mid", mids[layer])):
+                norms = [np.sqrt(((v - v.mean()) ** 2).sum()) for v in vectors]
+                assert np.allclose(one[f"{name}_norm"], norms, rtol=1e-5)
+            pre = oracle.after_attention(layer, mids[layer])
             for head in range(shape.heads):
                 found = pattern_of(data, layer + 1, head + 1, number)
                 assert np.allclose(found, patterns[layer][head], atol=1e-5)
                 assert np.allclose(one.z.sel(head=head + 1), zs[layer][head], atol=1e-5)
+                mean = one.z_mean.sel(head=head + 1, prompt=number)
+                assert np.allclose(mean, np.mean(zs[layer][head], axis=0), atol=1e-5)
+
+
+def test_only_the_streams_asked_for_are_kept(model):
+    assert "resid_pre" not in activations(model, PROMPTS, CPU)
+    data = activations(model, PROMPTS, CPU, streams=["resid_pre"])
+    assert "resid_mid" not in data
+    assert "resid_mid_norm" in data
 
 
 def test_entries_say_what_they_are(model):
@@ -61,9 +78,9 @@ def test_entries_say_what_they_are(model):
 def test_round_trip(path, model):
     opened = open_cache(path)
     xr.testing.assert_equal(opened.load(), activations(model, PROMPTS, CPU, batch=3))
-    verify_cache(path, opened, ["pattern", "z", "resid_mid"])
+    verify_cache(path, opened, list(opened.data_vars))
     assert opened.attrs["cell"] == "a/wd0/seed1"
-    assert all(opened[name].attrs["long_name"] for name in ("pattern", "z", "resid_mid"))
+    assert all(opened[name].attrs["long_name"] for name in opened.data_vars)
     documented = xr.open_zarr(zarr.storage.ZipStore(path, mode="r"), consolidated=False)
     assert documented.sizes == opened.sizes
 

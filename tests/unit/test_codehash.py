@@ -163,58 +163,133 @@ def test_every_module_has_a_hash_of_its_own(hashes):
 # --- the real scripts ---------------------------------------------------------------------
 
 TRAINING = {"train"}
-MODELS = {"train", "cache", "ablation"}
-STABILITY = {"stability"}
+MODELS = {"train", "cache", "ablation", "evaluate", "role_scores", "norms"}
+STABILITY = {"similarity", "stability"}
+LAYERS = {"cross_layer", "commonness", "weight_decay_contrast", "extremes"}
+LAYER_TABLES = {f"{name}_table" for name in LAYERS}
 TABLES = {"head_map_table", "heads_table", "layer_stability_table", "stability_ablation_table"}
-FIGURES = {"draw_head_map", "draw_pairwise", "layer_stability", "stability_ablation"}
+TABLES |= LAYER_TABLES | {"perplexity_table", "prompt_length_table"}
+FIGURES = {"draw_head_map", "draw_pairwise", "layer_stability", "stability_ablation", *LAYERS}
+STREAMS = {"residual_similarity", "norms"}
+STREAM_TABLES = {"residual_table", "attention_norms_table", "weight_norms_table"}
+STREAM_FIGURES = {"residual", "attention_norms", "weight_norms"}
+MAP = {"meta_sne_table"}
+TABLES |= STREAM_TABLES
+FIGURES |= {*STREAM_FIGURES, "draw_meta_sne"}
+FIGURES |= {"perplexity", "prompt_length", "draw_head_atlas"}
+QUESTIONS = {"origin", "dose", "time_course", "refits_needed"}
+QUESTION_TABLES = {f"{name}_table" for name in QUESTIONS}
+TABLES |= {*QUESTION_TABLES, "role_scores", "roles_table"}
+FIGURES |= {*QUESTIONS, "roles"}
+# Jobs that read the patterns of refits.
+PATTERNS = {"similarity", "prefixes", "head_atlas_table", "role_scores"}
 TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
+ADJUSTED = {"adjust", "adjusted_table", "adjusted", "claims_table", "claims"}
+# The statistics of claims; of these the tables of ablation flag dead heads.
+CLAIMED = {"heads_table", "stability_ablation_table", "head_map_table", "claims_table"}
+TABLES |= {"adjusted_table"}
+FIGURES |= {"adjusted", "claims"}
 # Looking at everything, it depends on nearly everything; it makes no file.
 VERIFY = {"verify"}
 EXPORTS = {"write_transformerlens", "write_huggingface"}
 IMPORT = {"import_weights"}
 # Both come from files or the hub: what reads those.
 FETCHED = {"import_weights", "download_weights"}
-ANALYSED = {"cache", "ablation"} | IMPORT
+# Jobs that run models, whoever trained them.
+ANALYSED = {"cache", "ablation", "evaluate", "role_scores", "norms"} | IMPORT
 ALL = (
     EXPORTS
     | FETCHED
     | {"published"}
+    | STREAMS
+    | MAP
+    | PATTERNS
     | MODELS
     | STABILITY
     | TABLES
     | FIGURES
     | TEXT
     | VERIFY
+    | ADJUSTED
     | {"pairwise_table", "refits"}
 )
 EDITS = {
     "model": MODELS | EXPORTS | IMPORT | VERIFY,
     "checkpoints": MODELS | EXPORTS | IMPORT | VERIFY,
     "activations": {"cache", "ablation"},
+    "triangles": {"cache", "ablation", "prefixes", "head_atlas_table"},
     "ablation": {"ablation"},
-    "caches": {"cache", *STABILITY, *VERIFY},
-    "conditions": STABILITY,
-    "statistics": {"heads_table", "stability_ablation_table"},
+    "caches": {"cache", "adjust", *STABILITY, *PATTERNS, *STREAMS, *MAP, *VERIFY},
+    "conditions": {*STABILITY, "prefixes", "role_scores", "adjust"},
+    "statistics": {*CLAIMED, *STREAM_TABLES},
     "identity": {"refits"},
-    "labels": TABLES | FIGURES | {"published"},
+    "labels": (TABLES | FIGURES | {"claims_table", "published"}) - {"roles_table"},
+    "tables/measures": {"stability"},
+    "tables/layers": LAYER_TABLES,
+    "plots/depth": {"cross_layer", "extremes"},
     "files": ALL,
     "verify": VERIFY,
     "training": TRAINING,
-    "similarity": STABILITY,
+    "similarity": {*STABILITY, "prefixes", "role_scores", "adjust", "adjusted_table"},
     "plots/style": FIGURES,
-    "plots/layers": {"layer_stability"},
+    "plots/layers": {"layer_stability", "commonness", "weight_decay_contrast"},
     "plots/heads": {"draw_head_map", "draw_pairwise"},
     "plots/ablation": {"stability_ablation"},
-    "tables/reading": {"heads_table", "layer_stability_table"},
+    "tables/reading": {
+        *("heads_table", "layer_stability_table", "cross_layer_table", "commonness_table"),
+        *STREAM_TABLES,
+        *("perplexity_table", "prompt_length_table"),
+        *(*QUESTION_TABLES, "roles_table"),
+        *("adjusted_table", "claims_table"),
+    },
     "tables/stability": {"head_map_table", "layer_stability_table"},
-    "tables/ablation": {"heads_table", "stability_ablation_table"},
-    "tokens": {"prompts", "ablation", "train", *IMPORT, *VERIFY},
-    "tokenization": {"tokenizer", "tokens", "prompts"},
+    "tables/ablation": {"heads_table", "stability_ablation_table", "head_map_table"},
+    "tokens": {"prompts", "ablation", "train", "evaluate", *IMPORT, *VERIFY},
+    "tokenization": {"tokenizer", "tokens", "prompts", "evaluate", "head_atlas_table"},
     "prompts": {"prompts"},
-    "corpus": {"corpus", "tokenizer", "tokens"},
+    "corpus": {"corpus", "tokenizer", "tokens", "evaluate"},
+    "refit_caches": STABILITY | STREAMS | PATTERNS | {"adjust"},
+    "tensorfiles": {*MODELS, *EXPORTS, *IMPORT, *VERIFY},
+    "cka": STREAMS,
+    "residual": STREAMS,
+    "weight_norms": {"norms"},
+    "meta_sne": MAP,
+    "tables/streams": STREAM_TABLES,
+    "tables/meta_sne": MAP,
+    "plots/streams": STREAM_FIGURES,
+    "plots/meta_sne": {"draw_meta_sne"},
+    "nll": {"ablation", "evaluate", *IMPORT},
+    "losses": TRAINING,
+    "attention": MODELS | EXPORTS | IMPORT | VERIFY,
+    "batches": TRAINING,
+    "engine": TRAINING,
+    "recipe": TRAINING,
+    "precision": {"train", "ablation", "evaluate", "cache"},
+    "perplexity": {"evaluate"},
+    "texts": {"evaluate"},
+    "prompt_length": {"prefixes"},
+    "atlas": {"head_atlas_table"},
+    "tables/perplexity": {"perplexity_table"},
+    "tables/prompt_length": {"prompt_length_table"},
+    "plots/perplexity": {"perplexity"},
+    "plots/prompt_length": {"prompt_length"},
+    "plots/atlas": {"draw_head_atlas"},
+    "adjusted": {"role_scores", "adjust", "adjusted_table"},
+    "roles": {"role_scores"},
+    "role_prompts": {"role_scores"},
+    "condition_roles": {"role_scores"},
+    "uncertainty": {*QUESTION_TABLES, "role_scores", "adjusted_table", *CLAIMED},
+    "variance": {*QUESTION_TABLES, "role_scores"},
+    "tables/intervals": {*QUESTION_TABLES, "role_scores"},
+    "tables/questions": QUESTION_TABLES - {"time_course_table"},
+    "tables/time_course": {"time_course_table"},
+    "tables/roles": {"role_scores"},
+    "plots/questions": QUESTIONS,
+    "plots/roles": {"roles"},
     "traced": ANALYSED,
     "loading": ANALYSED,
     "sources/adapters": ANALYSED,
+    "sources/matrices": {"norms"},
     "sources/huggingface": ANALYSED,
     "sources/tensors": ANALYSED | FETCHED | EXPORTS | {"tokenizer"},
     "sources/transformerlens": EXPORTS | IMPORT,
@@ -230,6 +305,17 @@ EDITS = {
     "exports/writing": EXPORTS,
     "exports/modeling_headstability": EXPORTS,
     # The config reaches jobs only through their specifications.
+    "claims": CLAIMED,
+    "head_cka": {"adjust"},
+    "verdicts": CLAIMED,
+    "adjusted_conditions": {"adjust"},
+    "claims_report": {"claims_table"},
+    "tables/adjusted": {"adjusted_table"},
+    "tables/claims": {"claims_table"},
+    "tables/claim_conditions": {"claims_table"},
+    "tables/replicates": {"adjusted_table", "claims_table"},
+    "plots/adjusted": {"adjusted"},
+    "plots/claims": {"claims"},
     "schema": set(),
     "config_check": set(),
     "config_rules": set(),

@@ -167,6 +167,9 @@ WRONG = [
     ("training: {learning_rate: .nan}", "training.learning_rate", ["nan", "finite number"]),
     ("training: {betas: [0.9, 1]}", "training.betas[2]", ["1", "at least 0 and less than 1"]),
     ("training: {betas: [0.9]}", "training.betas[2]", ["missing"]),
+    ("training: {precision: tf16}", "training.precision", ["'tf16'", "'tf32' or 'bfloat16'"]),
+    ("training: {compile: true}", "training.compile", ["true", "'default' or 'cudagraphs'"]),
+    ("training: {microbatch: 0}", "training.microbatch", ["0", "at least 1"]),
     ("training: {context: 1}", "training.context", ["1", "at least 2"]),
     ("training: {schedule: Cosine}", "training.schedule", ["'Cosine'", "'linear' or 'cosine'"]),
     ("weight_decays: [0, -0.5]", "weight_decays[2]", ["-0.5", "at least 0"]),
@@ -176,6 +179,8 @@ WRONG = [
     ("corpus: {held_out: 1}", "corpus.held_out", ["1", "less than 1"]),
     ("tokenizer: {vocabulary: 256}", "tokenizer.vocabulary", ["256", "at least 257"]),
     ("figures: {dpi: 10}", "figures.dpi", ["10", "at least 50"]),
+    ("figures: {palette: colourblind}", "figures.palette", ["did you mean 'colorblind'?"]),
+    ("figures: {colormap: virids}", "figures.colormap", ["did you mean 'viridis'?"]),
     ("figures: {include: [pairwse]}", "figures.include[1]", ["did you mean 'pairwise'?"]),
     ("figures: {include: [pairwise, pairwise]}", "figures.include", ["listed twice"]),
     # between keys
@@ -375,3 +380,8 @@ def test_any_value_anywhere_is_accepted_or_explained(path, value):
     else:
         study = Study(raw)
         assert len(study.cells()) == len(study.conditions()) * len(study.refits) > 1
+
+
+@pytest.mark.parametrize("look", ["palette: Set2", "palette: husl", "colormap: rocket"])
+def test_every_look_the_libraries_know_is_allowed(look):
+    check_config(edited(f"figures: {{{look}}}"))

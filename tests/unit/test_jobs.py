@@ -197,15 +197,44 @@ def test_what_can_be_asked_for_includes_what_is_expected():
 # On request, or of cells this study has none of.
 EXPORTS = {"write_transformerlens", "write_huggingface", "download_weights", "import_weights"}
 EXPORTS |= {"published"}
+LAYERS = {"cross_layer", "commonness", "weight_decay_contrast", "extremes"}
+# Questions that can be asked of the study of `config`, and the others.
+QUESTIONS = {f"{name}{end}" for name in ("dose", "refits_needed") for end in ("", "_table")}
+QUESTIONS |= {"role_scores", "roles_table", "roles"}
+UNDRAWN = {f"{name}{end}" for name in ("origin", "time_course") for end in ("", "_table")}
+ABSENT = UNDRAWN | EXPORTS
 BELOW = {
-    "tokens": set(KINDS) - {"corpus", "tokenizer", "tokens"} - EXPORTS,
-    "train": set(KINDS) - {"corpus", "tokenizer", "tokens", "prompts", "train"} - EXPORTS,
+    "tokens": set(KINDS) - ABSENT - {"corpus", "tokenizer", "tokens"},
+    "train": set(KINDS) - ABSENT - {"corpus", "tokenizer", "tokens", "prompts", "train"},
     "refits": {"stability", "heads_table", "layer_stability_table", "stability_ablation_table"}
     | {"head_map_table", "pairwise_table", "layer_stability", "stability_ablation"}
-    | {"draw_head_map", "draw_pairwise"},
-    "ablation": {"heads_table", "stability_ablation_table", "stability_ablation"},
+    | {"draw_head_map", "draw_pairwise", "similarity", "prefixes", "prompt_length_table"}
+    | {"prompt_length", "head_atlas_table", "draw_head_atlas"}
+    | LAYERS
+    | {f"{name}_table" for name in LAYERS}
+    | QUESTIONS
+    | {"residual_similarity", "residual_table", "residual", "norms", "attention_norms_table"}
+    | {"attention_norms", "weight_norms_table", "weight_norms", "meta_sne_table", "draw_meta_sne"}
+    | {"adjust", "adjusted_table", "adjusted", "claims_table", "claims"},
+    "residual_similarity": {"residual_table", "residual", "claims_table", "claims"},
+    "role_scores": {"roles_table", "roles"},
+    "stability": QUESTIONS
+    | {"heads_table", "layer_stability_table", "stability_ablation_table", "head_map_table"}
+    | {"pairwise_table", "layer_stability", "stability_ablation", "draw_head_map"}
+    | {"draw_pairwise", "head_atlas_table", "draw_head_atlas", "residual_table", "residual"}
+    | {"weight_norms_table", "weight_norms"}
+    | {f"{name}{end}" for name in LAYERS for end in ("", "_table")}
+    | {"adjusted_table", "adjusted", "claims_table", "claims"},
+    "norms": {"attention_norms_table", "attention_norms", "weight_norms_table", "weight_norms"},
+    "meta_sne_table": {"draw_meta_sne"},
+    "ablation": {"heads_table", "stability_ablation_table", "stability_ablation"}
+    | {"layer_stability", "head_map_table", "draw_head_map", "claims_table", "claims"},
     "pairwise_table": {"draw_pairwise"},
     "layer_stability": set(),
+    "adjust": {"adjusted_table", "adjusted", "claims_table", "claims", "dose_table", "dose"},
+    "layer_stability_table": {"layer_stability"}
+    | {f"{name}{end}" for name in LAYERS - {"commonness"} for end in ("", "_table")}
+    | {"residual_table", "residual", "weight_norms_table", "weight_norms"},
 }
 
 
@@ -246,7 +275,7 @@ def test_only_what_included_figures_rest_on_is_expected():
     assert {"draw_pairwise", "pairwise_table", "stability", "heads_table", "train"} < found
     assert not found & {"layer_stability", "layer_stability_table", "draw_head_map"}
     possible = {rule for _, rule in expected_files(study, on_request=True)}
-    assert possible == set(KINDS) - {"download_weights", "import_weights"}
+    assert possible == set(KINDS) - UNDRAWN - {"download_weights", "import_weights"}
     assert all("/pairwise/" in path for path in study.figure_paths())
     tables = {path.split("/tables/")[1].split("/")[0] for path in study.table_paths()}
     assert tables == {"pairwise", "heads.csv"}

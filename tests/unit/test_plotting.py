@@ -6,7 +6,13 @@ from headstability.plots import ablation, heads, layers, style
 from headstability.tables import ablation as ablation_tables
 from headstability.tables import stability as stability_tables
 
-LOOK = {"palette": "colorblind", "colormap": "viridis", "dpi": 60, "weight_decays": ["0", "0.1"]}
+LOOK = {
+    "palette": "colorblind",
+    "colormap": "viridis",
+    "dpi": 60,
+    "weight_decays": ["0", "0.1"],
+    "anchor": "all",
+}
 
 
 @pytest.fixture
@@ -30,19 +36,26 @@ def figures(stability):
     refits = stability[["architecture", "weight_decay", "anchor"]].drop_duplicates()
     refits = refits.rename(columns={"anchor": "refit"}).assign(held_out_loss=3.25)
     ablations = stability.rename(columns={"anchor": "refit"}).drop(columns="stability")
+    ablations["method"] = "zero"
     ablations["delta_loss"] = rng.normal(size=len(ablations))
     by_layer = stability_tables.layer_stability_table(stability, refits)
     correlations = ablation_tables.stability_ablation_table(
         ablation_tables.heads_table(stability, ablations)
     )
-    anchor = stability_tables.head_map_table(stability[stability["weight_decay"] == "0"], "seed2")
+    dead = ablation_tables.dead_heads_table(ablations)
+    dead["dead"] = (dead["weight_decay"] == "0") & (dead["layer"] == 2)
+    plain = stability[stability["weight_decay"] == "0"]
+    anchor = stability_tables.head_map_table(plain, "seed2", dead[dead["weight_decay"] == "0"])
     pairs = pd.DataFrame(
         [(a, b, layer, rng.random()) for a in "xyz" for b in "xyz" if a != b for layer in (1, 2)],
         columns=["refit_a", "refit_b", "layer", "stability"],
     )
     return {
-        "layer_stability": (layers.layer_stability(by_layer, LOOK), by_layer),
-        "stability_ablation": (ablation.stability_ablation(correlations, LOOK), correlations),
+        "layer_stability": (layers.layer_stability(by_layer, dead, LOOK), by_layer),
+        "stability_ablation": (
+            ablation.stability_ablation(correlations, LOOK | {"correlation": "pearson"}),
+            correlations,
+        ),
         "head_map": (heads.head_map(anchor, "deep, weight decay 0", LOOK), anchor),
         "pairwise": (heads.pairwise(pairs, "deep, weight decay 0", LOOK), pairs),
     }
@@ -65,7 +78,9 @@ def test_every_line_is_in_the_table(figures, name):
 
 def test_legend_names_decay_and_held_out_loss(figures):
     texts = [t.get_text() for t in figures["layer_stability"][0].axes[0].get_legend().get_texts()]
-    assert texts == ["wd 0, held-out loss 3.250 nats", "wd 0.1, held-out loss 3.250 nats"]
+    first, second = texts
+    assert first.startswith("wd 0, held-out loss 3.250 nats\n")
+    assert second == "wd 0.1, held-out loss 3.250 nats"
 
 
 def test_head_map_shows_the_table(figures):
@@ -101,3 +116,13 @@ def test_colours_follow_the_weight_decay():
     colors = style.decay_colors(LOOK)
     assert list(colors) == ["0", "0.1"]
     assert len(set(colors.values())) == 2
+
+
+def test_dead_heads_are_marked(figures):
+    figure, table = figures["head_map"]
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert labels == ["3", "2 (dead)", "1"]
+    assert table.groupby("layer")["dead"].all().tolist() == [False, True, False]
+    figure, _ = figures["layer_stability"]
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert [text.endswith("\nheads of layer 2 are dead") for text in texts] == [True, False]

@@ -1,14 +1,13 @@
-"""The grid of a study, the paths of its files, and what every job knows of the config."""
+"""The grid of a study and the paths of its files."""
 
 import copy
-import json
 import re
 
 import pytest
 from snakemake.io import regex_from_filepattern
 
 from headstability import specs
-from headstability.catalogue import FIGURES
+from headstability.catalogue import FIGURES, TABLES
 from headstability.errors import UserError
 from headstability.paths import fill, format_weight_decay
 from headstability.study import Study
@@ -159,26 +158,40 @@ def test_long_lists_are_cut():
     assert "seed21" not in str(caught.value)
 
 
+def adjusted_patterns(paths):
+    names = ("pairs", "without_prompts", "matches", "heads")
+    return [getattr(paths, f"adjusted_{name}") for name in names]
+
+
 def outputs(study):
     """Every output the rules make for this study, as paths."""
     paths = study.paths
     made = [paths.documents, paths.tokenizer, paths.tokens]
     made += [paths.train_tokens, paths.held_out_tokens]
+    by_condition = [paths.stability_heads, paths.stability_pairs, paths.stability_matches]
+    by_condition += [paths.residual, paths.norms_streams, paths.norms_weights]
     for prompts in study.config.prompts:
         made.append(fill(paths.prompts, prompts=prompts))
         for step in study.checkpoint_steps:
             made += study.every(paths.cache, step=step, prompts=prompts)
             made += study.every(paths.ablation, step=step, text=prompts)
-            for pattern in (paths.stability_heads, paths.stability_pairs, paths.stability_matches):
+            for pattern in by_condition:
+                made += study.every(pattern, step=step, prompts=prompts)
+            for pattern in (paths.stability_cross_layer, paths.stability_commonness):
+                made += study.every(pattern, step=step, prompts=prompts)
+            for pattern in (paths.role_heads, paths.role_stability):
+                made += study.every(pattern, step=step, prompts=prompts)
+            for pattern in (paths.similarity, paths.prompt_length):
+                made += study.every(pattern, step=step, prompts=prompts)
+            for pattern in adjusted_patterns(paths):
                 made += study.every(pattern, step=step, prompts=prompts)
     for step in study.checkpoint_steps:
-        made += study.every(paths.checkpoint, step=step)
-    made += study.every(paths.training) + study.every(paths.provenance)
-    made += study.every(paths.refits)
+        made += study.every(paths.checkpoint, step=step) + study.every(paths.perplexity, step=step)
+    made += study.every(paths.training) + study.every(paths.provenance) + study.every(paths.refits)
     made += study.figure_paths()
-    made += [paths.table_of(name) for name in ("heads", "layer_stability", "stability_ablation")]
-    for name in ("head_map", "pairwise"):
-        made += study.every(paths.table_of(FIGURES[name]))
+    made.append(paths.claims_report)
+    for name in TABLES:
+        made += study.every(paths.table_of(name))
     return made
 
 
@@ -285,116 +298,3 @@ def test_a_file_where_results_should_be(tmp_path, monkeypatch, blocked):
     (tmp_path / blocked).write_text("")
     with pytest.raises(UserError, match=f"{blocked} is not a directory: .* move it away"):
         Study(config()).check_files()
-
-
-# --- what jobs know -----------------------------------------------------------------------
-
-
-def all_specs(raw):
-    """Every specification of a study, by what it is for, as the text rules compare."""
-    study = Study(raw)
-    made = {
-        "corpus": specs.corpus(study),
-        "tokenizer": specs.tokenizer(study),
-        "tokens": specs.tokens(study),
-        "prompts": specs.prompts(study, "passages"),
-        "mine": specs.prompts(study, "mine"),
-        "train": specs.train(study, "small", "0.1", "seed1"),
-        "cache": specs.cache(study),
-        "ablation": specs.ablation(study, "passages"),
-        "ablation on text": specs.ablation(study, "held_out"),
-        "refits": specs.refits(study),
-        "anchor": specs.anchor(study),
-        "grid": specs.grid(study),
-        "look": specs.look(study),
-        "figure": specs.figure(study),
-    }
-    return {name: json.dumps(spec, sort_keys=True) for name, spec in made.items()}
-
-
-ARCHITECTURES = config()["architectures"]
-WIDER = {**ARCHITECTURES["small"], "d_model": 64}
-# (edits, the specifications that change)
-EFFECTS = [
-    ({"corpus__held_out": 0.2}, "corpus"),
-    ({"corpus__seed": 1}, "corpus"),
-    ({"corpus__documents": "file"}, "corpus"),
-    ({"corpus__paths": ["b.txt", "a.txt"]}, "corpus"),
-    ({"corpus": {"type": "sotu"}}, "corpus"),
-    ({"tokenizer__vocabulary": 301}, "tokenizer"),
-    ({"tokenizer": {"type": "file", "path": "saved.json"}}, "tokenizer, tokens, prompts, mine"),
-    ({"prompts__passages__count": 7}, "prompts"),
-    ({"prompts__passages__tokens": 21}, "prompts"),
-    ({"prompts__passages__seed": 1}, "prompts"),
-    ({"prompts__mine__path": "b.txt"}, "mine"),
-    ({"prompts__third": {"type": "held_out", "tokens": 5}}, ""),
-    ({"architectures__small": WIDER}, "train"),
-    ({"architectures__small__mlp": False}, "train"),
-    ({"architectures__small__mlp": True}, ""),
-    ({"architectures__large__layers": 5}, ""),
-    ({"architectures": dict(reversed(ARCHITECTURES.items()))}, "grid"),
-    ({"architectures__third": WIDER}, "grid"),
-    ({"refits": [3, 1, 2, 4]}, "refits, grid"),
-    ({"refits": [1, 2, 3]}, "anchor"),
-    ({"weight_decays": [0, 0.1]}, "grid, figure"),
-    ({"weight_decays": [0.1, 0.0]}, ""),
-    ({"weight_decays": [0.1, 0, 1]}, "grid, figure"),
-    ({"training__steps": 41}, "train"),
-    ({"training__steps": None, "training__tokens": 40 * 8 * 64}, ""),
-    ({"training__batch": 9}, "train"),
-    ({"training__context": 65}, "train, mine, ablation on text"),
-    ({"training__learning_rate": 0.1}, "train"),
-    ({"training__learning_rate": 0.002}, ""),
-    ({"training__warmup_steps": 1}, "train"),
-    ({"training__schedule": "cosine"}, "train"),
-    ({"training__betas": [0.8, 0.9]}, "train"),
-    ({"training__clip": 1.0}, "train"),
-    ({"training__precision": "bfloat16"}, "train"),
-    ({"training__log_every": 5}, "train"),
-    ({"training__evaluate_every": 5}, "train"),
-    ({"training__held_out_rows": 5}, "train"),
-    ({"training__checkpoint_steps": [0]}, "train"),
-    ({"training__checkpoint_steps": [0, 20]}, ""),
-    ({"training__device": "cpu"}, "train, cache, ablation, ablation on text"),
-    ({"ablation__held_out_rows": 5}, "ablation on text"),
-    ({"ablation__text": "held_out"}, ""),
-    ({"stability__prompts": "mine"}, ""),
-    ({"figures__palette": "deep"}, "look, figure"),
-    ({"figures__colormap": "magma"}, "look, figure"),
-    ({"figures__dpi": 100}, "look, figure"),
-    ({"study": "renamed"}, ""),
-]
-
-
-@pytest.mark.parametrize(("edits", "changed"), EFFECTS, ids=[str(item[0])[:50] for item in EFFECTS])
-def test_a_specification_changes_with_the_keys_it_uses(tmp_path, monkeypatch, edits, changed):
-    monkeypatch.chdir(tmp_path)
-    with_files(tmp_path)
-    (tmp_path / "b.txt").write_text("longer text")
-    before, after = all_specs(config()), all_specs(config(**edits))
-    assert {name for name in before if before[name] != after[name]} == set(
-        filter(None, changed.split(", "))
-    )
-
-
-@pytest.mark.parametrize(
-    ("grown", "changed"), [("a", {"corpus"}), ("mine", {"mine"}), ("saved", {"tokenizer"})]
-)
-def test_a_file_that_changed_its_size_changes_the_specification(
-    tmp_path, monkeypatch, grown, changed
-):
-    monkeypatch.chdir(tmp_path)
-    raw = config(tokenizer={"type": "file", "path": "saved.json"})
-    with_files(tmp_path)
-    before = all_specs(raw)
-    with_files(tmp_path, **{grown: "other text"})
-    after = all_specs(raw)
-    assert {name for name in before if before[name] != after[name]} == changed
-
-
-def test_training_knows_its_shape_and_every_setting():
-    spec = specs.train(Study(config()), "large", "0.1", "seed2")
-    assert spec["shape"] == {"layers": 4, "heads": 4, "d_model": 32, "mlp": False, "context": 64}
-    assert spec["training"]["steps"] == 40
-    assert spec["checkpoint_steps"] == [0, 20, 40]
-    assert spec["weight_decay"] == 0.1

@@ -32,7 +32,10 @@ def test_correlations_that_do_not_exist(measure):
 
 def test_ablation_table():
     ablated = np.array([[110.0, 100.0], [90.0, 130.0]])
-    table = ablation_table(AblationResult(50, 100.0, ablated))
+    whole = ablation_table(AblationResult(50, 100.0, {"mean": ablated + 1, "zero": ablated}))
+    assert whole["method"].tolist() == ["mean"] * 4 + ["zero"] * 4
+    assert (whole["perplexity"] == whole["perplexity"].iloc[0]).all()
+    table = whole[whole["method"] == "zero"]
     row = table[(table["layer"] == 2) & (table["head"] == 2)].iloc[0]
     assert row["perplexity"] == pytest.approx(np.exp(2))
     assert row["ablated_perplexity"] == pytest.approx(np.exp(2.6))
@@ -81,30 +84,54 @@ def test_layer_stability_table(stability, refits):
     assert len(table) == 2 * 2 * 4
 
 
+def by_method(stability):
+    """Two rows for every head, as `ablation_table` has them."""
+    rows = stability.rename(columns={"anchor": "refit"}).drop(columns="stability")
+    return pd.concat([rows.assign(method=method) for method in ("zero", "mean")])
+
+
 def test_stability_ablation_table(stability):
     rng = np.random.default_rng(1)
-    ablations = stability.rename(columns={"anchor": "refit"}).drop(columns="stability")
+    ablations = by_method(stability)
     ablations["delta_loss"] = rng.normal(size=len(ablations))
     heads = ablation_tables.heads_table(stability, ablations)
+    assert len(heads) == len(ablations) == 2 * len(stability)
     table = ablation_tables.stability_ablation_table(heads)
-    for _, group in heads.groupby(["architecture", "weight_decay", "refit", "layer"]):
-        row = table.merge(group[["weight_decay", "refit", "layer"]].drop_duplicates())
+    for _, group in heads.groupby(["architecture", "weight_decay", "method", "refit", "layer"]):
+        row = table.merge(group[["weight_decay", "method", "refit", "layer"]].drop_duplicates())
         assert len(row) == 1
+        assert row["heads"].iloc[0] == 3
         expected = oracles.pearson(group["stability"], group["delta_loss"])
         assert row["pearson"].iloc[0] == pytest.approx(expected, abs=1e-12)
         assert row["mean_delta_loss"].iloc[0] == pytest.approx(group["delta_loss"].mean())
     overall = table[table["refit"] == "all"]
-    assert len(overall) == 4
+    assert len(overall) == 2 * 4
     assert overall["kendall"].mean() == pytest.approx(
         table[table["refit"] != "all"]["kendall"].mean()
     )
 
 
 def test_heads_table_refuses_doubled_heads(stability):
-    ablations = stability.rename(columns={"anchor": "refit"}).drop(columns="stability")
+    ablations = by_method(stability)
     doubled = pd.concat([ablations, ablations.iloc[:1]])
     with pytest.raises(pd.errors.MergeError):
         ablation_tables.heads_table(stability, doubled)
+
+
+def test_dead_layers_cost_under_a_tenth_of_the_undecayed(stability):
+    ablations = by_method(stability).assign(delta_loss=1.0)
+    decayed = (ablations["weight_decay"] == "0.1") & (ablations["method"] == "zero")
+    ablations.loc[decayed & (ablations["layer"] == 2), "delta_loss"] = [0.0, 0.0, 0.29] * 3
+    ablations.loc[decayed & (ablations["layer"] == 1), "delta_loss"] = [0.0, 0.0, 0.31] * 3
+    table = ablation_tables.dead_heads_table(ablations)
+    flagged = table[table["dead"].astype(bool)]
+    assert flagged[["weight_decay", "method", "layer"]].to_numpy().tolist() == [["0.1", "zero", 2]]
+    assert flagged["mean_delta_loss"].iloc[0] == pytest.approx(0.29 / 3)
+    heads = ablation_tables.heads_table(stability, ablations)
+    assert heads["dead"].sum() == 9
+    assert set(heads[heads["dead"]]["layer"]) == {2}
+    alone = ablation_tables.dead_heads_table(ablations[ablations["weight_decay"] == "0.1"])
+    assert alone[["dead", "reference"]].isna().all(axis=None)
 
 
 def test_stacking_conditions(tmp_path):

@@ -19,7 +19,14 @@ from headstability.caches import open_cache, write_cache
 from headstability.checkpoints import write_tensors, write_weights
 from headstability.corpus import Document, documents_from_jsonl, documents_to_jsonl
 from headstability.errors import DamagedFile
-from headstability.files import sha256_file, sidecar, write_bytes, write_csv, write_json
+from headstability.files import (
+    sha256_file,
+    sidecar,
+    write_bytes,
+    write_csv,
+    write_json,
+    write_text,
+)
 from headstability.jobs import expected_files
 from headstability.plots.style import save_figure
 from headstability.study import Study
@@ -77,6 +84,8 @@ def write_all(root):
             write_cache(path, cache, {"cell": "small/wd0/seed1"})
         elif path.suffix == ".csv":
             write_csv(path, pd.DataFrame({"layer": range(9), "stability": 0.25}))
+        elif path.suffix == ".md":
+            write_text(path, "Nothing is claimed.\n")
         elif path.suffix == ".png":
             save_figure(figure, {"png": path, "pdf": path.with_suffix(".pdf")}, 50)
         elif path.suffix == ".json" and not path.exists():

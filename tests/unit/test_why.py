@@ -13,7 +13,14 @@ from test_study import config, with_files
 from headstability import specs, why
 from headstability.codehash import code_hashes
 from headstability.files import sha256_file
-from headstability.jobs import KINDS, canonical, expected_files, job_parameter, wildcards_of
+from headstability.jobs import (
+    KINDS,
+    canonical,
+    expected_files,
+    job_parameter,
+    undrawn_rules,
+    wildcards_of,
+)
 from headstability.schema import StudyConfig
 from headstability.study import Study
 from headstability.why import (
@@ -99,6 +106,8 @@ def leaves(spec, place=""):
 
 SAVED = {"type": "file", "path": "saved.json"}
 STUDIES = [{}, {"tokenizer": SAVED, "corpus": {"type": "sotu"}}, {"ablation__text": "held_out"}]
+CROSSED = {"init_seeds": [1, 2], "data_seeds": [1, 2]}
+STUDIES.append({"refits": CROSSED, "time_course__steps": [0, 20]})
 
 
 def places(edits):
@@ -120,10 +129,11 @@ def test_every_place_leads_to_a_key_of_the_config(tmp_path, monkeypatch, edits):
     monkeypatch.chdir(tmp_path)
     with_files(tmp_path)
     found = places(edits)
-    without_spec = {"stability_ablation_table", "pairwise_table"}
-    without_spec |= {"write_transformerlens", "write_huggingface", "published"}  # on request
-    without_spec |= {"download_weights", "import_weights"}  # of which these studies have none
-    assert {rule for rule, _ in found} == {*KINDS, "verify"} - without_spec
+    silent = {"stability_ablation_table", "pairwise_table", "weight_decay_contrast_table"}
+    silent |= {"write_transformerlens", "write_huggingface", "published"}  # on request
+    silent |= {"download_weights", "import_weights"}  # of which these studies have none
+    undrawn = undrawn_rules(Study(config(**edits)))
+    assert {rule for rule, _ in found} == {*KINDS, "verify"} - silent - undrawn
     keys = {(rule, place): config_key(rule, found[rule, place], place) for rule, place in found}
     assert {name: key for name, key in keys.items() if not real(key)} == {}
     assert {name for name, key in keys.items() if key in WITHOUT_KEY} == {
@@ -161,6 +171,26 @@ CELL = {"architecture": "small", "weight_decay": "0.1", "refit": "seed1"}
         ("layer_stability", {}, "palette", "figures.palette"),
         ("layer_stability", {}, "weight_decays", "weight_decays"),
         ("heads_table", {}, "conditions", "architectures and weight_decays"),
+        ("layer_stability", {}, "anchor", "stability.anchor and refits"),
+        ("commonness", {}, "with_self", "stability.commonness_self"),
+        ("extremes_table", {}, "architectures.small.mlp", "architectures.small.mlp"),
+        ("cache", CELL, "streams", "residual.streams"),
+        ("residual_similarity", CELL, "streams", "residual.streams"),
+        ("residual", {}, "kernel", "residual.kernel"),
+        ("residual", {}, "estimator", "residual.estimator"),
+        ("residual", {}, "dpi", "figures.dpi"),
+        ("residual", {}, "weight_decays", "weight_decays"),
+        ("meta_sne_table", {"weight_decay": "0"}, "perplexity", "meta_sne.perplexity"),
+        ("meta_sne_table", {"weight_decay": "0"}, "seed", "meta_sne.seed"),
+        ("meta_sne_table", {"weight_decay": "0"}, "architectures", "architectures"),
+        ("refits_needed_table", {}, "width", "refits_needed.width"),
+        ("refits_needed_table", {}, "refits", "refits"),
+        ("role_scores", CELL, "least", "roles.least"),
+        ("role_scores", CELL, "seeds.seed1", "refits"),
+        ("role_scores", CELL, "device", "training.device"),
+        ("dose_table", {}, "learning_rate", "training.learning_rate"),
+        ("time_course_table", {}, "time_steps", "time_course.steps"),
+        ("origin_table", {}, "seeds", "refits"),
     ],
 )
 def test_keys(rule, wildcards, place, key):

@@ -41,7 +41,7 @@ def environment():
     return clean | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def snakemake(folder, *args, ok=True, timeout=600):
+def snakemake(folder, *args, ok=True, timeout=1200):
     """Run Snakemake; returns its whole output. `ok`: whether it should succeed."""
     done = subprocess.run(
         command(*args),
@@ -76,7 +76,7 @@ def kill_group(process, number=signal.SIGKILL):
     return process.wait(timeout=60)
 
 
-def wait_for(condition, process=None, timeout=90):
+def wait_for(condition, process=None, timeout=180):
     """Wait until `condition()` holds; fails if the process ends before."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -131,6 +131,7 @@ def write_tiny(folder, **changes):
         "weight_decays": [0.1],
         "corpus": write_text(folder),
         "training": {"steps": 1000, "evaluate_every": 500, "checkpoint_steps": [0, 200]},
+        "figures": {"include": ["layer_stability", "stability_ablation", "head_map", "pairwise"]},
     }
     assert write_study(folder, "tiny", **(plan | changes)) == TINY
 

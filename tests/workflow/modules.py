@@ -1,42 +1,148 @@
 """Which jobs use each module: what a statement more in it sets off."""
 
-from plan import CORRELATION, HEADS, LAYERS
+from plan import (
+    ADJUSTED,
+    CLAIMS,
+    COMMONNESS,
+    CONTRAST,
+    CORRELATION,
+    CROSS_LAYER,
+    DOSE,
+    EXTREMES,
+    HEADS,
+    LAYERS,
+    LENGTHS,
+    NEEDED,
+    PERPLEXITY,
+    ROLES,
+)
 
 NOTHING = ()
 EVERYTHING = (".",)
 FIGURES = ("Figure",)
+STREAM_TABLES = tuple(
+    f"Table of {name}"
+    for name in ("residual streams", "norms of activations", "stability and weight norms")
+)
+STREAM_FIGURES = tuple(table.replace("Table of", "Figure:") for table in STREAM_TABLES)
+STREAMS = ("Residual streams of", "Norms of")
+MAP = "Map of all heads"
 # Tables that are computed; those of pairs are copied from the stability jobs.
-TABLES = (HEADS, LAYERS, CORRELATION, "Table of the anchor's heads")
+LAYER_TABLES = (CROSS_LAYER, COMMONNESS, CONTRAST, EXTREMES)
+ANCHORS = "Table of the anchor's heads"
+TABLES = (
+    HEADS,
+    LAYERS,
+    CORRELATION,
+    ANCHORS,
+    *LAYER_TABLES,
+    *STREAM_TABLES,
+    LENGTHS,
+    PERPLEXITY,
+    ADJUSTED,
+    CLAIMS,
+    DOSE,
+    NEEDED,
+)
 # Tables over all conditions; figures of single conditions are not below them.
-AGGREGATES = (HEADS, LAYERS)
+AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS, LENGTHS, PERPLEXITY, ADJUSTED, CLAIMS)
+AGGREGATES += (DOSE, NEEDED, ROLES)
+SCORES = "Roles of the heads"
+BIASES = "Adjusted stability"
+ATLAS, BY_LENGTH = "Table of matched patterns", "Stability by prompt length"
 
 # A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
 MODULES = {
     "headstability/model.py": ("Training",),
+    "headstability/attention.py": ("Training",),
     "headstability/training.py": ("Training",),
+    "headstability/engine.py": ("Training",),
+    "headstability/recipe.py": ("Training",),
+    "headstability/batches.py": ("Training",),
+    "headstability/losses.py": ("Training",),
+    "headstability/precision.py": ("Training",),
     "headstability/checkpoints.py": ("Training",),
-    "headstability/tokenization.py": ("Making the tokenizer",),
+    "headstability/tokenization.py": ("Making the tokenizer", "Perplexity"),
     "headstability/tokens.py": ("Making the prompt set", "Training"),
     "headstability/prompts.py": ("Making the prompt set",),
     "headstability/corpus.py": EVERYTHING,
     "headstability/files.py": EVERYTHING,
     "headstability/__init__.py": EVERYTHING,
     "headstability/activations.py": ("Caching", "Ablating"),
-    "headstability/caches.py": ("Caching",),
+    "headstability/caches.py": ("Caching", "Comparing", "Stability of"),
     "headstability/identity.py": ("Checking",),
-    "headstability/conditions.py": ("Stability",),
-    "headstability/similarity.py": ("Stability",),
+    "headstability/conditions.py": ("Comparing", "Stability", BY_LENGTH),
+    "headstability/similarity.py": ("Comparing", "Stability", BY_LENGTH),
+    "headstability/tables/measures.py": ("Stability of",),
+    "headstability/tables/layers.py": LAYER_TABLES,
+    "headstability/plots/depth.py": ("Figure: best matches", "Figure: most and least"),
     "headstability/ablation.py": ("Ablating",),
-    "headstability/tables/__init__.py": TABLES,
-    "headstability/tables/reading.py": AGGREGATES,
+    "headstability/tables/__init__.py": ("Stability of", *TABLES, MAP, SCORES),
+    "headstability/tables/reading.py": (*AGGREGATES, *STREAM_TABLES),
     "headstability/tables/stability.py": (LAYERS, "Table of the anchor's heads"),
-    "headstability/tables/ablation.py": (HEADS, CORRELATION),
-    "headstability/statistics.py": (HEADS, CORRELATION),
-    "headstability/labels.py": (*TABLES, *FIGURES),
+    "headstability/tables/ablation.py": (HEADS, CORRELATION, ANCHORS),
+    "headstability/statistics.py": (HEADS, CORRELATION, ANCHORS, CLAIMS, *STREAM_TABLES),
+    "headstability/labels.py": (*TABLES, *FIGURES, SCORES),
     "headstability/plots/style.py": FIGURES,
-    "headstability/plots/layers.py": ("Figure: layer stability",),
+    "headstability/plots/layers.py": (
+        "Figure: layer stability",
+        "Figure: commonness",
+        "Figure: the contrast",
+    ),
     "headstability/plots/heads.py": ("Figure: head map", "Figure: pairs"),
     "headstability/plots/ablation.py": ("Figure: stability and ablation",),
+    "headstability/refit_caches.py": ("Comparing", "Stability of", *STREAMS, ATLAS, BY_LENGTH),
+    "headstability/tensorfiles.py": ("Training",),
+    "headstability/cka.py": STREAMS,
+    "headstability/residual.py": STREAMS,
+    "headstability/weight_norms.py": ("Norms of",),
+    "headstability/meta_sne.py": (MAP,),
+    "headstability/tables/streams.py": STREAM_TABLES,
+    "headstability/tables/meta_sne.py": (MAP,),
+    "headstability/plots/streams.py": STREAM_FIGURES,
+    "headstability/plots/meta_sne.py": ("Figure: map",),
+    "headstability/triangles.py": ("Caching", "Ablating"),
+    "headstability/nll.py": ("Ablating", "Perplexity"),
+    "headstability/perplexity.py": ("Perplexity",),
+    "headstability/texts.py": ("Perplexity",),
+    "headstability/prompt_length.py": (BY_LENGTH,),
+    "headstability/atlas.py": (ATLAS,),
+    "headstability/tables/perplexity.py": (PERPLEXITY,),
+    "headstability/tables/prompt_length.py": (LENGTHS,),
+    "headstability/plots/perplexity.py": ("Figure: perplexity",),
+    "headstability/plots/prompt_length.py": ("Figure: stability by prompt",),
+    "headstability/plots/atlas.py": ("Figure: head atlas",),
+    "headstability/roles.py": (SCORES,),
+    "headstability/role_prompts.py": (SCORES,),
+    "headstability/condition_roles.py": (SCORES,),
+    "headstability/uncertainty.py": (SCORES, DOSE, NEEDED, ADJUSTED, CLAIMS),
+    "headstability/variance.py": (SCORES, DOSE, NEEDED),
+    "headstability/tables/intervals.py": (SCORES, DOSE, NEEDED),
+    "headstability/tables/questions.py": (DOSE, NEEDED),
+    "headstability/tables/roles.py": (SCORES,),
+    "headstability/plots/questions.py": ("Figure: the dose", "Figure: how many"),
+    "headstability/plots/roles.py": ("Figure: stability by role",),
+    "role_scores.py": (SCORES,),
+    "roles_table.py": (ROLES,),
+    "roles.py": ("Figure: stability by role",),
+    "dose_table.py": (DOSE,),
+    "refits_needed_table.py": (NEEDED,),
+    "evaluate.py": ("Perplexity",),
+    "prefixes.py": (BY_LENGTH,),
+    "head_atlas_table.py": (ATLAS,),
+    "perplexity.py": ("Figure: perplexity",),
+    "headstability/adjusted.py": (BIASES, ADJUSTED, SCORES),
+    "headstability/adjusted_conditions.py": (BIASES,),
+    "headstability/claims.py": (HEADS, CORRELATION, ANCHORS, CLAIMS),
+    "headstability/verdicts.py": (HEADS, CORRELATION, ANCHORS, CLAIMS),
+    "headstability/claims_report.py": (CLAIMS,),
+    "headstability/tables/adjusted.py": (ADJUSTED,),
+    "headstability/tables/claims.py": (CLAIMS,),
+    "headstability/tables/replicates.py": (ADJUSTED, CLAIMS),
+    "headstability/plots/adjusted.py": ("Figure: adjusted",),
+    "headstability/plots/claims.py": ("Figure: the claims",),
+    "adjust.py": (BIASES,),
+    "claims_table.py": (CLAIMS,),
     "headstability/traced.py": ("Caching", "Ablating"),
     "headstability/loading.py": ("Caching", "Ablating"),
     "headstability/sources/tensors.py": ("Making the tokenizer",),
@@ -73,8 +179,18 @@ MODULES = {
     "train.py": ("Training",),
     "cache.py": ("Caching",),
     "ablation.py": ("Ablating",),
-    "stability.py": ("Stability",),
+    "stability.py": ("Stability of",),
+    "similarity.py": ("Comparing",),
+    "cross_layer_table.py": (CROSS_LAYER,),
+    "extremes_table.py": (EXTREMES,),
+    "weight_decay_contrast.py": ("Figure: the contrast",),
     "heads_table.py": (HEADS,),
     "stability_ablation_table.py": (CORRELATION,),
     "draw_pairwise.py": ("Figure: pairs",),
+    "residual_similarity.py": ("Residual streams of",),
+    "norms.py": ("Norms of",),
+    "residual_table.py": ("Table of residual streams",),
+    "attention_norms.py": ("Figure: norms of activations",),
+    "meta_sne_table.py": (MAP,),
+    "draw_meta_sne.py": ("Figure: map",),
 }

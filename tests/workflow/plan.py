@@ -16,6 +16,17 @@ TOKENS = "Tokenising the corpus"
 HEADS = "Table of all heads"
 LAYERS = "Table of layer stability"
 CORRELATION = "Table of the correlation of stability with ablation effects"
+CROSS_LAYER = "Table of best matches in any layer"
+COMMONNESS = "Table of commonness"
+CONTRAST = "Table of the contrast of weight decays"
+EXTREMES = "Table of most and least stable layers"
+PERPLEXITY = "Table of perplexity on whole texts"
+LENGTHS = "Table of stability by prompt length"
+DOSE = "Table of the dose response to weight decay"
+NEEDED = "Table of how many refits are needed"
+ROLES = "Table of roles"
+ADJUSTED = "Table of adjusted stability"
+CLAIMS = "Table of the claims"
 
 
 class Plan:
@@ -48,10 +59,13 @@ class Plan:
                 self.needs[cache] = made_of
             checked = f"Checking that the refits of {condition} differ"
             self.needs[checked] = trainings
-            stability = f"Stability of {condition}"
-            self.needs[stability] = {*caches, checked}
+            stability = f"Stability of {condition}, step {step}"
+            compared = f"Comparing the heads of {condition}, step {step}"
+            self.needs[compared] = {*caches, checked}
+            self.needs[stability] = {compared}
             anchor, pairs = f"Table of the anchor's heads of {condition}", "pairs of refits of"
-            self.needs[anchor] = self.needs[f"Table of {pairs} {condition}"] = {stability}
+            self.needs[anchor] = {stability}
+            self.needs[f"Table of {pairs} {condition}"] = {stability}
             self.needs[f"Figure: head map of {condition}"] = {anchor}
             self.needs[f"Figure: {pairs} {condition}"] = {f"Table of {pairs} {condition}"}
             stabilities.add(stability)
@@ -59,9 +73,111 @@ class Plan:
         self.needs[HEADS] = stabilities | ablations
         self.needs[LAYERS] = stabilities | refit_tables
         self.needs[CORRELATION] = {HEADS}
-        self.needs["Figure: layer stability"] = {LAYERS}
+        self.needs["Figure: layer stability"] = {LAYERS, HEADS}
         self.needs["Figure: stability and ablation effects"] = {CORRELATION}
+        self.needs[CROSS_LAYER] = {*stabilities, LAYERS}
+        self.needs[COMMONNESS] = stabilities
+        self.needs[CONTRAST] = self.needs[EXTREMES] = {LAYERS}
+        for table in (CROSS_LAYER, COMMONNESS, CONTRAST, EXTREMES):
+            self.needs[table.replace("Table of", "Figure:")] = {table}
+        self._streams(architectures, decays, refits, step, prompts)
+        # Whole texts, first tokens of prompts, head atlas
+        self.needs[PERPLEXITY], self.needs[LENGTHS] = set(), set()
+        for condition in (f"{name}, wd {decay}" for name in architectures for decay in decays):
+            trainings = {f"Training {condition}, {refit}" for refit in refits}
+            caches = {f"Caching {condition}, {r}, step {step}, on {prompts}" for r in refits}
+            perplexity = f"Perplexity of {condition}"
+            self.needs[perplexity] = {*trainings, TOKENS, TOKENIZER}
+            self.needs[PERPLEXITY].add(perplexity)
+            lengths = f"Stability by prompt length of {condition}"
+            self.needs[lengths] = {*caches, f"Checking that the refits of {condition} differ"}
+            self.needs[LENGTHS].add(lengths)
+            made_of = {
+                *caches,
+                f"Stability of {condition}, step {step}",
+                f"Making the prompt set {prompts}",
+            }
+            self.needs[f"Table of matched patterns of {condition}"] = made_of
+            atlas = {f"Table of matched patterns of {condition}"}
+            self.needs[f"Figure: head atlas of {condition}"] = atlas
+        self.needs["Figure: perplexity on whole texts"] = {PERPLEXITY}
+        self.needs["Figure: stability by prompt length"] = {LENGTHS}
+        self._questions(architectures, decays, refits, step, prompts)
+        self._claims(architectures, decays, refits, step, prompts)
         assert set().union(*self.needs.values()) <= self.needs.keys()
+
+    def _questions(self, architectures, decays, refits, step, prompts):
+        """Dose response, refits needed and roles; no seeds are crossed, no steps listed."""
+        checked, stabilities, scored = set(), set(), set()
+        for condition in (f"{name}, wd {decay}" for name in architectures for decay in decays):
+            scores = f"Roles of the heads of {condition}"
+            caches = {f"Caching {condition}, {r}, step {step}, on {prompts}" for r in refits}
+            trainings = {f"Training {condition}, {refit}" for refit in refits}
+            texts = {f"Making the prompt set {prompts}", f"Stability of {condition}, step {step}"}
+            self.needs[scores] = {*caches, *trainings, *texts}
+            scored.add(scores)
+            stabilities.add(f"Stability of {condition}, step {step}")
+            checked.add(f"Checking that the refits of {condition} differ")
+        self.needs[NEEDED], self.needs[ROLES] = stabilities, scored
+        self.needs[NEEDED.replace("Table of", "Figure:")] = {NEEDED}
+        self.needs["Figure: stability by role"] = {ROLES}
+        if len(decays) > 1:
+            adjusted = {s.replace("Stability", "Adjusted stability") for s in stabilities}
+            self.needs[DOSE] = stabilities | checked | adjusted
+            self.needs[DOSE.replace("Table of", "Figure:")] = {DOSE}
+
+    def _claims(self, architectures, decays, refits, step, prompts):
+        """Adjusted measures beside the untrained reference, the claims, and dead heads."""
+        self.needs[ADJUSTED], self.needs[CLAIMS] = set(), {HEADS}
+        for condition in (f"{name}, wd {decay}" for name in architectures for decay in decays):
+            caches = {f"Caching {condition}, {r}, step {step}, on {prompts}" for r in refits}
+            adjusted = f"Adjusted stability of {condition}, step {step}"
+            self.needs[adjusted] = {*caches, f"Comparing the heads of {condition}, step {step}"}
+            stability = f"Stability of {condition}, step {step}"
+            self.needs[ADJUSTED] |= {adjusted, stability}
+            measured = {f"{what} of {condition}" for what in ("Residual streams", "Perplexity")}
+            ablations = {f"Ablating {condition}, {refit}" for refit in refits}
+            self.needs[CLAIMS] |= {adjusted, stability, *measured, *ablations}
+            plain = f"{condition.split(',')[0]}, wd 0"
+            without = {f"Ablating {plain}, {r}" for r in refits} if "0" in decays else set()
+            self.needs[f"Table of the anchor's heads of {condition}"] |= ablations | without
+        for condition in (f"{name}, wd {decays[0]}" for name in architectures):
+            caches = {
+                f"Caching {condition}, {refit}, step 0, on {prompts}": refit for refit in refits
+            }
+            for cache, refit in caches.items():
+                made_of = {f"Training {condition}, {refit}", f"Making the prompt set {prompts}"}
+                self.needs[cache] = made_of
+            compared = f"Comparing the heads of {condition}, step 0"
+            self.needs[compared] = {*caches, f"Checking that the refits of {condition} differ"}
+            self.needs[f"Stability of {condition}, step 0"] = {compared}
+            self.needs[ADJUSTED].add(f"Stability of {condition}, step 0")
+        self.needs["Figure: adjusted stability"] = {ADJUSTED}
+        self.needs["Figure: the claims"] = {CLAIMS}
+
+    def _streams(self, architectures, decays, refits, step, prompts):
+        """Residual streams, norms and the map of heads."""
+        streams, norms = set(), set()
+        for decay in decays:
+            mapped = set()
+            for condition in (f"{name}, wd {decay}" for name in architectures):
+                caches = {f"Caching {condition}, {r}, step {step}, on {prompts}" for r in refits}
+                checked = f"Checking that the refits of {condition} differ"
+                self.needs[f"Residual streams of {condition}"] = {*caches, checked}
+                trainings = {f"Training {condition}, {refit}" for refit in refits}
+                self.needs[f"Norms of {condition}"] = {*caches, *trainings, checked}
+                streams.add(f"Residual streams of {condition}")
+                norms.add(f"Norms of {condition}")
+                mapped |= {*caches, checked}
+            self.needs[f"Map of all heads, wd {decay}"] = mapped
+            self.needs[f"Figure: map of all heads, wd {decay}"] = {f"Map of all heads, wd {decay}"}
+        for name, needs in {
+            "residual streams": {*streams, LAYERS},
+            "norms of activations": norms,
+            "stability and weight norms": {*norms, LAYERS},
+        }.items():
+            self.needs[f"Table of {name}"] = needs
+            self.needs[f"Figure: {name}"] = {f"Table of {name}"}
 
     def below(self, *patterns):
         """Sorted: the jobs one of the patterns matches from the start, and all that needs them."""

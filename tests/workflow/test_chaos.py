@@ -37,11 +37,11 @@ STATE = f"{HOME}/.resume/state.safetensors"
 
 # Rules by name; "figures" stands for the tables and figures that come after stability.
 STAGES = ["corpus", "tokenizer", "tokens", "prompts", "train", "cache", "ablation", "refits"]
-STAGES += ["stability", "figures"]
+STAGES += ["similarity", "stability", "figures"]
 WAYS = ["machine", "snakemake", "job", "SIGTERM", "SIGINT"]
 SHORT = ["tokens", "train", "train", "cache", "stability"]
 LONG = ["corpus", "tokenizer", "tokens", "prompts", *["train"] * 5, *["cache"] * 3]
-LONG += [*["ablation"] * 3, "refits", *["stability"] * 3, *["figures"] * 3]
+LONG += [*["ablation"] * 3, "refits", *["similarity"] * 2, *["stability"] * 2, *["figures"] * 3]
 
 
 def stage_of(rule):
@@ -68,7 +68,7 @@ def reach(folder, stage, draw):
             time.sleep(0.02)
         if running(process):
             return process
-        process.wait(timeout=120)
+        process.wait(timeout=400)
     raise AssertionError(f"{stage} always ended before it could be killed")
 
 
@@ -84,10 +84,10 @@ def strike(process, way, draw):
     elif way == "job":
         jobs = [draw.choice(jobs)]
         jobs[0][1].kill()
-        process.wait(timeout=120)
+        process.wait(timeout=400)
     elif way == "SIGTERM":
         process.terminate()
-        process.wait(timeout=120)
+        process.wait(timeout=400)
     else:
         kill_group(process, signal.SIGINT)
     wait_for(lambda: all(is_gone(job) for _, job in jobs), timeout=10)
@@ -179,7 +179,7 @@ def test_killed_at_five_random_moments(fresh, expected):
 def test_killed_at_many_random_moments(fresh, expected):
     hits = survive(fresh, expected, LONG, seed=2)
     assert hits["kills"] == len(LONG) >= 20
-    assert all(hits[stage] for stage in ("train", "cache", "ablation", "stability")), hits
+    assert all(hits[stage] for stage in ("train", "cache", "ablation", "similarity")), hits
 
 
 # --- kills at chosen moments --------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_a_second_run_is_refused_and_a_live_run_is_not_unlocked(unfinished, expe
         assert locks(unfinished) == held
     finally:
         job.resume()
-    assert process.wait(timeout=120) == 0, (unfinished / "run.log").read_text()
+    assert process.wait(timeout=400) == 0, (unfinished / "run.log").read_text()
     assert contents(unfinished / "results/tiny") == expected
     assert not locks(unfinished)
 
@@ -335,7 +335,7 @@ def test_a_second_process_on_the_same_cell_is_refused(unfinished, expected):
     assert second.returncode != 0
     assert f"{CELL}: another process is at work on it" in second.stderr
     assert f"fuser {HOME}/.resume/lock" in second.stderr
-    assert process.wait(timeout=120) == 0, (unfinished / "run.log").read_text()
+    assert process.wait(timeout=400) == 0, (unfinished / "run.log").read_text()
     assert contents(unfinished / "results/tiny") == expected
 
 
@@ -355,6 +355,6 @@ def test_two_repositories_that_share_results(unfinished, tmp_path, expected):
         job.resume()
     assert output.count(f"{CELL}: another process is at work on it") == 1
     assert "Traceback" not in output
-    assert process.wait(timeout=120) == 0, (unfinished / "run.log").read_text()
+    assert process.wait(timeout=400) == 0, (unfinished / "run.log").read_text()
     assert contents(unfinished / "results/tiny") == expected
     assert psutil.pid_exists(job.pid) is False

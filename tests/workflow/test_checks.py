@@ -22,6 +22,7 @@ CELL = ROOT / "cells/two/wd0.1/seed2"
 CACHE = CELL / "caches/step30/passages.zarr.zip"
 CHECKPOINT = CELL / "checkpoints/step30.safetensors"
 TABLE = ROOT / "tables/heads.csv"
+HASHED = (".csv", ".png", ".pdf", ".md")  # files with their hash beside them
 FIGURE = ROOT / "figures/layer_stability.png"
 
 
@@ -93,7 +94,7 @@ def test_rules_and_registry_agree(smoke, expected):
 
 
 def test_the_folder_holds_the_expected_files_and_nothing_else(smoke, expected):
-    tables = [name for name in expected if Path(name).suffix in (".csv", ".png", ".pdf")]
+    tables = [name for name in expected if Path(name).suffix in HASHED]
     hashes = {str(sidecar(name)) for name in tables}
     assert {str(ROOT / name) for name in contents(smoke / ROOT)} == set(expected) | hashes
 
@@ -228,8 +229,8 @@ def test_a_changed_key_is_named_with_both_values(smoke):
     assert list(reasons(said)) == [title]
     (*first, last) = reasons(said)[title]
     assert all(path.startswith("results/smoke/cells/") for path in first)
-    # 8 cells, each with two checkpoints, its training table and provenance.
-    assert last == "... and 27 more"
+    # 8 cells, each with two checkpoints, its training table and provenance; the table of doses.
+    assert last == "... and 28 more"
     follows = said.strip().splitlines()[-1]
     assert follows.startswith("Made again because of the above (files by rule): ")
     assert "cache 8" in follows
@@ -264,11 +265,13 @@ def test_an_input_edited_by_hand_is_named(smoke):
     with kept(table):
         table.write_text(table.read_text().replace("two", "tow"))
         said = why(smoke)
-        name = table.relative_to(smoke)
+        name, contrasts = table.relative_to(smoke), ("weight_decay_contrast", "extremes")
         assert reasons(said) == {
             f"{name} is not what it was when this was made": [
                 f"{ROOT}/figures/layer_stability.pdf",
                 f"{ROOT}/figures/layer_stability.png",
+                *(f"{ROOT}/tables/{name}.csv" for name in ("cross_layer", *contrasts)),
+                "... and 2 more",  # those of residual streams and weight norms
             ]
         }
 
@@ -287,8 +290,15 @@ def test_an_added_seed_leaves_the_trained_cells_alone(smoke):
         said = why(smoke)
     found = reasons(said)
     title = 'refits was ["seed1", "seed2"], is ["seed1", "seed2", "seed3"]'
-    assert set(found) == {title, "it does not exist yet"}
-    assert not any("/cells/" in path for path in found[title])
+    made_again = {
+        title: "/",
+        f"atlas.refits and {title}": "/tables/head_atlas/",
+        "set of input files changed": "/tables/head_map/",  # the ablations of all refits
+    }
+    assert set(found) == {*made_again, "it does not exist yet"}
+    for reason, place in made_again.items():
+        assert all(place in path for path in found[reason][:-1])
+        assert not any("/cells/" in path for path in found[reason])
     assert all("seed3" in path for path in found["it does not exist yet"][:-1])
 
 

@@ -25,6 +25,7 @@ CELLS = f"{RESULTS}/cells"
 CONDITIONS = f"{RESULTS}/conditions"
 ABLATION = "step30/ablation/passages"
 STABILITY = "step30/stability/passages/heads.csv"
+SIMILARITY = "step30/stability/passages/similarity.zarr.zip"
 
 
 def truncate(path):
@@ -62,12 +63,12 @@ APART = {
     "cache truncated": (
         f"{CELLS}/one/wd0/seed1/caches/step30/passages.zarr.zip",
         truncate,
-        f"{CONDITIONS}/one/wd0/{STABILITY}",
+        f"{CONDITIONS}/one/wd0/{SIMILARITY}",
     ),
     "cache with a flipped byte": (
         f"{CELLS}/one/wd0.1/seed2/caches/step30/passages.zarr.zip",
         flip_pattern,
-        f"{CONDITIONS}/one/wd0.1/{STABILITY}",
+        f"{CONDITIONS}/one/wd0.1/{SIMILARITY}",
     ),
     "checkpoint truncated": (
         f"{CELLS}/two/wd0/seed1/checkpoints/step30.safetensors",
@@ -78,6 +79,11 @@ APART = {
         f"{CELLS}/two/wd0/seed2/checkpoints/step30.safetensors",
         flip,
         f"{CONDITIONS}/two/wd0/{ABLATION}/seed2.csv",
+    ),
+    "similarity with a flipped byte": (
+        f"{CONDITIONS}/two/wd0/{SIMILARITY}",
+        flip,
+        f"{CONDITIONS}/two/wd0/{STABILITY}",
     ),
     "table empty": (
         f"{RESULTS}/tables/head_map/two/wd0.1.csv",

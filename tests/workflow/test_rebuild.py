@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 import yaml
 from driver import SMOKE, jobs
-from modules import AGGREGATES, EVERYTHING, FIGURES, MODULES, NOTHING
+from modules import AGGREGATES, ATLAS, EVERYTHING, FIGURES, MODULES, NOTHING
 from plan import HEADS, Plan, edited, expect, removed, rewritten
 
 STUDY = "studies/smoke.yaml"
@@ -67,7 +67,7 @@ def test_code_of_a_module(smoke, module):
 
 CONSTANTS = {
     "model.py": ("LAYER_NORM_EPS = 1e-5", "LAYER_NORM_EPS = 1e-6", ("Training",)),
-    "similarity.py": ("GEMM_COLUMNS = 2**16", "GEMM_COLUMNS = 2**15", ("Stability",)),
+    "similarity.py": ("GEMM_COLUMNS = 2**16", "GEMM_COLUMNS = 2**15", ("Comparing", "Stability")),
     "plots/style.py": ("PANEL = 3.3", "PANEL = 3.4", FIGURES),
 }
 
@@ -176,7 +176,7 @@ CONFIG = {
         ("Training .*, seed3",),
         {"refits": ("seed2", "seed3")},
     ),
-    "seeds reordered": ("refits: 2", "refits: [2, 1]", ("Table of the anchor",)),
+    "seeds reordered": ("refits: 2", "refits: [2, 1]", ("Table of the anchor", ATLAS)),
     "seeds crossed": (
         "refits: 2",
         "refits: {init_seeds: [1, 2], data_seeds: [7]}",
@@ -210,6 +210,17 @@ CONFIG = {
         PASSAGES,
         f"{PASSAGES}\nablation: {{held_out_rows: 31}}",
         NOTHING,
+    ),
+    # What figures show
+    "stability.anchor": (
+        PASSAGES,
+        f"{PASSAGES}\nstability: {{anchor: one}}",
+        ("Figure: layer", "Figure: best", "Figure: comm", "Figure: the contrast", "Figure: most"),
+    ),
+    "stability.commonness_self": (
+        PASSAGES,
+        f"{PASSAGES}\nstability: {{commonness_self: false}}",
+        ("Figure: commonness",),
     ),
     # The look
     "figures.palette": ("study: smoke", "study: smoke\nfigures: {palette: deep}", FIGURES),
@@ -288,12 +299,14 @@ def test_another_number_of_cores(smoke, args):
 
 # --- files that are gone ------------------------------------------------------------------
 
+STABILITY = "Stability of two, wd 0, step 30$"
 GONE = {
     "figures/layer_stability.png": ("Figure: layer stability",),
     "figures/head_map/two/wd0.pdf": ("Figure: head map of two, wd 0$",),
     "tables/heads.csv": (HEADS,),
     "conditions/two/wd0/step30/ablation/passages/seed2.csv": ("Ablating two, wd 0, seed2",),
-    "conditions/two/wd0/step30/stability/passages/pairs.csv": ("Stability of two, wd 0$",),
+    "conditions/two/wd0/step30/stability/passages/pairs.csv": (STABILITY,),
+    "conditions/two/wd0/step30/stability/passages/commonness.csv": (STABILITY,),
     "conditions/two/wd0/refits.csv": ("Checking that the refits of two, wd 0 differ",),
     "tables/pairwise/one/wd0.1.csv": (r"Table of pairs of refits of one, wd 0\.1",),
 }
@@ -309,6 +322,9 @@ def test_a_deleted_figure_table_or_measurement(smoke, name):
 GONE_WITHIN = {
     "cells/two/wd0/seed2/caches/step30/passages.zarr.zip": (
         "Caching two, wd 0, seed2, step 30, on passages"
+    ),
+    "conditions/two/wd0/step30/stability/passages/similarity.zarr.zip": (
+        "Comparing the heads of two, wd 0, step 30"
     ),
     "cells/one/wd0/seed1/checkpoints/step0.safetensors": "Training one, wd 0, seed1",
     "cells/one/wd0/seed1/training.csv": "Training one, wd 0, seed1",

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 from driver import SMOKE, contents, jobs, snakemake, start, wait_for, write_study
-from plan import CORPUS, HEADS, LAYERS, Plan, edited, expect
+from modules import AGGREGATES
+from plan import CORPUS, Plan, edited, expect
 
 STUDY = "studies/smoke.yaml"
 RESULTS = "results/smoke"
@@ -108,7 +109,7 @@ def test_a_deleted_cache(finished):
     expect(finished, [])
     expect(finished, [caching], name)
     with edited(finished / "scripts/headstability/similarity.py", "2**16", "2**15"):
-        expect(finished, [caching, *Plan().below("Stability")])
+        expect(finished, [caching, *Plan().below("Comparing")])
     run(finished, name)
     expect(finished, [])
     assert contents(finished / RESULTS) == before
@@ -117,13 +118,12 @@ def test_a_deleted_cache(finished):
 def test_a_study_that_shrinks_and_grows(finished, smoke):
     """What is no longer asked for stays, and is not made again when it is asked for again."""
     before = contents(smoke / RESULTS)
-    aggregates = (HEADS, LAYERS)
     small = {"architectures": ("one",), "decays": ("0.1",)}
     two = "  two: {layers: 2, heads: 4, d_model: 16, mlp: false}\n"
     with ExitStack() as stack:
         stack.enter_context(edited(finished / STUDY, two, ""))
         stack.enter_context(edited(finished / STUDY, "[0, 0.1]", "[0.1]"))
-        expect(finished, Plan(**small).below(*aggregates))
+        expect(finished, Plan(**small).below(*AGGREGATES))
         with edited(finished / STUDY, "refits: 2", "refits: [1, 2, 3]"):
             grown = Plan(**small, refits=("seed1", "seed2", "seed3"))
             new = grown.below("Training .*, seed3")
@@ -134,7 +134,7 @@ def test_a_study_that_shrinks_and_grows(finished, smoke):
             with edited(finished / STUDY, "[1, 2, 3]", "[3, 1, 2]"):
                 expect(finished, grown.below("Table of the anchor"))
         expect(finished, Plan(**small).below("Checking"))
-    expect(finished, Plan().below(r"Checking .* one, wd 0\.1", *aggregates))
+    expect(finished, Plan().below(r"Checking .* one, wd 0\.1", *AGGREGATES))
     run(finished)
     expect(finished, [])
     after = contents(finished / RESULTS)

@@ -10,7 +10,7 @@ from .style import PANEL
 
 
 def head_map(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
-    """Stability of every head of the anchor, layers by heads.
+    """Stability of every head of the anchor, layers by heads; dead ones are marked.
 
     Args:
         table: what `tables.head_map_table` returned.
@@ -34,6 +34,9 @@ def head_map(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
         cbar_kws={"label": "head stability $S$ (cosine)"},
     )
     axes.set(xlabel="head (numbers of this refit only)", ylabel="layer")
+    dead = set(table[table["dead"].isin([True])]["layer"])
+    names = [f"{layer} (dead)" if layer in dead else str(layer) for layer in grid.index]
+    axes.set_yticklabels(names)
     axes.tick_params(axis="y", rotation=0)
     axes.set_title(title)
     return figure

@@ -247,10 +247,6 @@ class ForeignModel(nn.Module):
         """Logits [batch, position, vocabulary] from token ids [batch, position]."""
         return self.logits(self.stream(tokens))
 
-    def predict(self, tokens: Tensor) -> Tensor:
-        """Logits for the tokens after each position but the last: [batch, position - 1, ...]."""
-        return self.logits(self.stream(tokens)[:, :-1])
-
     def trace(self, tokens: Tensor) -> Iterator[LayerTrace]:
         """Run the model layer by layer.
 

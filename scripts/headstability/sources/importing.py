@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ..checkpoints import write_tensors, write_weights
 from ..errors import UserError
 from ..files import sha256_file
-from ..loading import FOREIGN_CONFIG, load_model
+from ..loading import load_model
 from ..model import Transformer
+from ..nll import summed_nll
+from ..tensorfiles import FOREIGN_CONFIG
 from ..tokens import TokenFile
 from ..traced import TracedModel
 from .folders import CONFIG, open_folder
@@ -160,12 +161,7 @@ def held_out_loss(
         for row in rows:
             tokens = torch.from_numpy(row)[None].to(device)
             used = tokens[:, 1:] != bos
-            x = model.start(tokens)
-            for block in model.blocks:
-                x = block(x)
-            logits = model.logits(x[:, :-1][used])
-            losses = F.cross_entropy(logits, tokens[:, 1:][used], reduction="none")
-            total += losses.double().sum().item()
+            total += summed_nll(model, model.stream(tokens[:, :-1]), tokens[:, 1:], used)
             count += int(used.sum())
     return total / count
 

@@ -31,6 +31,18 @@ def layer_stability_table(stability: pd.DataFrame, refits: pd.DataFrame) -> pd.D
     return table[columns]
 
 
-def head_map_table(heads: pd.DataFrame, anchor: str) -> pd.DataFrame:
-    """S of every head of one anchor (head numbers mean nothing in another refit)."""
-    return heads[heads["anchor"] == anchor].reset_index(drop=True)
+def head_map_table(heads: pd.DataFrame, anchor: str, dead: pd.DataFrame) -> pd.DataFrame:
+    """S of every head of one anchor (head numbers mean nothing in another refit).
+
+    Args:
+        heads: anchor, layer, head, stability.
+        anchor: the one to show.
+        dead: of the condition, layer and dead (`tables.ablation.dead_heads_table`).
+
+    Returns:
+        The anchor's rows and dead: whether by any method of ablation the layer's heads do next
+        to nothing; empty if that is not known.
+    """
+    flags = dead.dropna(subset=["dead"]).astype({"dead": bool}).groupby("layer")["dead"].any()
+    table = heads[heads["anchor"] == anchor].reset_index(drop=True)
+    return table.assign(dead=table["layer"].map(flags))

@@ -1,0 +1,249 @@
+# What else a study can be asked: where instability comes from, its dose response, its time course,
+# how many refits show it, and what the stable heads are.
+
+
+rule origin_table:
+    input:
+        pairs=for_figure("origin", paths.stability_pairs),
+    output:
+        table=paths.table_of("origin"),
+    log:
+        paths.log_of("tables/origin"),
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        spec=spec("origin_table"),
+    message:
+        "Table of where instability comes from"
+    script:
+        "../scripts/origin_table.py"
+
+
+rule origin:
+    input:
+        table=paths.table_of("origin"),
+    output:
+        **figure_files("origin"),
+    log:
+        paths.log_of("figures/origin"),
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        spec=spec("origin"),
+    message:
+        "Figure: where instability comes from"
+    script:
+        "../scripts/origin.py"
+
+
+rule dose_table:
+    input:
+        pairs=for_figure("dose", paths.stability_pairs),
+        adjusted=for_figure("dose", paths.adjusted_pairs),
+        refits=study.every(paths.refits),
+    output:
+        table=paths.table_of("dose"),
+    log:
+        paths.log_of("tables/dose"),
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        spec=spec("dose_table"),
+    message:
+        "Table of the dose response to weight decay"
+    script:
+        "../scripts/dose_table.py"
+
+
+rule dose:
+    input:
+        table=paths.table_of("dose"),
+    output:
+        **figure_files("dose"),
+    log:
+        paths.log_of("figures/dose"),
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        spec=spec("dose"),
+    message:
+        "Figure: the dose response to weight decay"
+    script:
+        "../scripts/dose.py"
+
+
+rule time_course_table:
+    input:
+        pairs=for_figure("time_course", paths.stability_pairs, step=study.time_steps),
+        adjusted=for_figure("time_course", paths.adjusted_pairs, step=study.time_steps),
+        ablations=study.every(
+            paths.ablation, **{**study.measured, "step": study.time_steps}
+        ),
+    output:
+        table=paths.table_of("time_course"),
+    log:
+        paths.log_of("tables/time_course"),
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        spec=spec("time_course_table"),
+    message:
+        "Table of measures over training"
+    script:
+        "../scripts/time_course_table.py"
+
+
+rule time_course:
+    input:
+        table=paths.table_of("time_course"),
+    output:
+        **figure_files("time_course"),
+    log:
+        paths.log_of("figures/time_course"),
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        spec=spec("time_course"),
+    message:
+        "Figure: measures over training"
+    script:
+        "../scripts/time_course.py"
+
+
+rule refits_needed_table:
+    input:
+        pairs=for_figure("refits_needed", paths.stability_pairs),
+    output:
+        table=paths.table_of("refits_needed"),
+    log:
+        paths.log_of("tables/refits_needed"),
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        spec=spec("refits_needed_table"),
+    message:
+        "Table of how many refits are needed"
+    script:
+        "../scripts/refits_needed_table.py"
+
+
+rule refits_needed:
+    input:
+        table=paths.table_of("refits_needed"),
+    output:
+        **figure_files("refits_needed"),
+    log:
+        paths.log_of("figures/refits_needed"),
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        spec=spec("refits_needed"),
+    message:
+        "Figure: how many refits are needed"
+    script:
+        "../scripts/refits_needed.py"
+
+
+rule role_scores:
+    input:
+        caches=of_refits(paths.cache),
+        weights=of_refits(paths.checkpoint),
+        kept=of_refits(*kept_checkpoints),
+        prompts=configured(paths.prompts),
+        matches=configured(paths.stability_matches),
+    output:
+        heads=paths.role_heads,
+        stability=paths.role_stability,
+    log:
+        paths.log_of(f"roles/{paths.condition_name}/step{{step}}/{{prompts}}"),
+    benchmark:
+        paths.benchmark_of(f"roles/{paths.condition_name}/step{{step}}/{{prompts}}")
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=spec("role_scores"),
+    message:
+        "Roles of the heads of {wildcards.architecture}, wd {wildcards.weight_decay}"
+    script:
+        "../scripts/role_scores.py"
+
+
+rule roles_table:
+    input:
+        heads=study.every(paths.role_heads, **study.measured),
+        stability=study.every(paths.role_stability, **study.measured),
+    output:
+        table=paths.table_of("roles"),
+        stability=paths.table_of("roles_stability"),
+    log:
+        paths.log_of("tables/roles"),
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        spec=spec("roles_table"),
+    message:
+        "Table of roles"
+    script:
+        "../scripts/roles_table.py"
+
+
+rule roles:
+    input:
+        table=paths.table_of("roles"),
+        stability=paths.table_of("roles_stability"),
+    output:
+        **figure_files("roles"),
+    log:
+        paths.log_of("figures/roles"),
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        spec=spec("roles"),
+    message:
+        "Figure: stability by role"
+    script:
+        "../scripts/roles.py"

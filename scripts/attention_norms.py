@@ -1,0 +1,16 @@
+"""Figure: attention_norms."""
+
+from headstability.files import read_csv
+from headstability.plots.streams import attention_norms
+from headstability.plots.style import save_figure, set_style
+from job import Job, run
+
+
+def main(job: Job) -> None:
+    """Draw the table beside the figure."""
+    set_style()
+    figure = attention_norms(read_csv(job.input.table), job.spec)
+    save_figure(figure, dict(job.output.items()), job.spec["dpi"])
+
+
+run(snakemake, main)

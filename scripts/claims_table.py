@@ -1,0 +1,29 @@
+"""Table of the claims, and the page a person reads."""
+
+import pandas as pd
+
+from headstability.claims_report import claims_report
+from headstability.files import read_csv, write_csv, write_text
+from headstability.tables.claim_conditions import claim_conditions
+from headstability.tables.claims import claims_table
+from headstability.tables.reading import read_conditions
+from job import Job, run
+
+
+def main(job: Job) -> None:
+    """Write tables/claims.csv and claims.md."""
+    spec = job.spec
+    cells = [{**item, "refit": name} for item in spec["conditions"] for name in spec["refits"]]
+    tables = {"ablation": read_conditions(cells, job.input.ablations)}
+    for name in ("pairs", "without_prompts", "matches", "commonness", "residual", "perplexity"):
+        tables[name] = read_conditions(spec["conditions"], job.input[name])
+    conditions = claim_conditions(tables, spec["architectures"], spec["refits"], spec["method"])
+    published = pd.read_csv(job.input.published)
+    table = claims_table(conditions, spec["claims"], spec["crossed"], published)
+    write_csv(job.output.table, table)
+    study = {name: spec[name] for name in ("name", "prompts", "text", "method")}
+    study |= {"refits": len(spec["refits"]), "margin": spec["claims"]["perplexity_margin"]}
+    write_text(job.output.report, claims_report(table, read_csv(job.input.dead), study))
+
+
+run(snakemake, main)

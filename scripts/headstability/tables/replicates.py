@@ -1,0 +1,78 @@
+"""From tables of a condition to arrays over its refits, with what is left without each."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from ..uncertainty import Replicated, over_pairs
+
+
+def pair_matrices(pairs: pd.DataFrame, column: str, refits: Sequence[str]) -> np.ndarray:
+    """Values of pairs of refits as matrices.
+
+    Args:
+        pairs: refit_a, refit_b (each pair in one order or in both), layer, and the column.
+        column: what to take.
+        refits: their order.
+
+    Returns:
+        [layer, refit, refit], symmetric, NaN on the diagonal.
+    """
+    index = {name: place for place, name in enumerate(refits)}
+    one, other = (pairs[name].map(index).to_numpy() for name in ("refit_a", "refit_b"))
+    layer = pairs["layer"].to_numpy() - 1
+    found = np.full((layer.max() + 1, len(refits), len(refits)), np.nan)
+    found[layer, one, other] = found[layer, other, one] = pairs[column].to_numpy()
+    return found
+
+
+def layer_replicates(
+    pairs: pd.DataFrame, without_prompts: pd.DataFrame, measure: str, refits: Sequence[str]
+) -> Replicated:
+    """One measure by layer: the mean over pairs, without each refit and each group of prompts.
+
+    Args:
+        pairs: of `adjusted_conditions.adjusted_tables`.
+        without_prompts: likewise.
+        measure: such as excess.
+        refits: of the condition.
+
+    Returns:
+        [layer].
+    """
+    chosen = pairs[pairs["measure"] == measure]
+    found = over_pairs(pair_matrices(chosen, "stability", refits))
+    return with_prompts(found, without_prompts, measure)
+
+
+def with_prompts(found: Replicated, without_prompts: pd.DataFrame, measure: str) -> Replicated:
+    """Add the values without each group of prompts, where the measure has them."""
+    rows = without_prompts[without_prompts["measure"] == measure]
+    if rows.empty:
+        return found
+    groups = rows.pivot(index="layer", columns="group", values="stability")
+    return replace(found, prompts=groups.sort_index().to_numpy())
+
+
+def head_matrices(
+    table: pd.DataFrame, columns: Sequence[str], value: str, refits: Sequence[str]
+) -> np.ndarray:
+    """Values of heads as an array, NaN where the table has no row.
+
+    Args:
+        table: layer, head, the columns that name refits, and the value.
+        columns: the columns that name refits, such as anchor and refit.
+        value: what to take.
+        refits: their order.
+
+    Returns:
+        [layer, refit (one axis a column), head].
+    """
+    index = {name: place for place, name in enumerate(refits)}
+    places = [table[name].map(index).to_numpy() for name in columns]
+    layer, head = (table[name].to_numpy() - 1 for name in ("layer", "head"))
+    found = np.full((layer.max() + 1, *[len(refits)] * len(columns), head.max() + 1), np.nan)
+    found[layer, *places, head] = table[value].to_numpy()
+    return found

@@ -1,0 +1,16 @@
+"""Figure: origin."""
+
+from headstability.files import read_csv
+from headstability.plots.questions import origin
+from headstability.plots.style import save_figure, set_style
+from job import Job, run
+
+
+def main(job: Job) -> None:
+    """Draw the table beside the figure."""
+    set_style()
+    figure = origin(read_csv(job.input.table), job.spec)
+    save_figure(figure, dict(job.output.items()), job.spec["dpi"])
+
+
+run(snakemake, main)

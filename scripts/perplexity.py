@@ -1,0 +1,16 @@
+"""Figure: perplexity."""
+
+from headstability.files import read_csv
+from headstability.plots.perplexity import perplexity
+from headstability.plots.style import save_figure, set_style
+from job import Job, run
+
+
+def main(job: Job) -> None:
+    """Draw the table beside the figure."""
+    set_style()
+    figure = perplexity(read_csv(job.input.table), job.spec)
+    save_figure(figure, dict(job.output.items()), job.spec["dpi"])
+
+
+run(snakemake, main)

@@ -1,0 +1,15 @@
+"""Table of perplexities."""
+
+from headstability.files import write_csv
+from headstability.tables.perplexity import perplexity_table
+from headstability.tables.reading import read_conditions
+from job import Job, run
+
+
+def main(job: Job) -> None:
+    """Write tables/perplexity.csv."""
+    texts = read_conditions(job.spec["conditions"], job.input.perplexities)
+    write_csv(job.output.table, perplexity_table(texts))
+
+
+run(snakemake, main)

@@ -1,0 +1,16 @@
+"""Figure: refits_needed."""
+
+from headstability.files import read_csv
+from headstability.plots.questions import refits_needed
+from headstability.plots.style import save_figure, set_style
+from job import Job, run
+
+
+def main(job: Job) -> None:
+    """Draw the table beside the figure."""
+    set_style()
+    figure = refits_needed(read_csv(job.input.table), job.spec)
+    save_figure(figure, dict(job.output.items()), job.spec["dpi"])
+
+
+run(snakemake, main)

@@ -1,0 +1,119 @@
+"""Keys of the questions, which of them a study can be asked, and the files that takes."""
+
+import re
+
+import pytest
+from test_config import edited, problems
+from test_jobs import SCRIPTS
+from test_study import config, matches, with_files
+
+from headstability.catalogue import FIGURES
+from headstability.errors import UserError
+from headstability.jobs import Parameters, expected_files, measurement_paths
+from headstability.study import Study
+
+CROSSED = {"init_seeds": [1, 2], "data_seeds": [5, 7]}
+WRONG = [
+    ("time_course: {steps: [0]}", "time_course.steps", ["give at least 2"]),
+    ("time_course: {steps: [0, 0]}", "time_course.steps", ["0 is listed twice"]),
+    ("time_course: {steps: [0, 7]}", "time_course.steps[2]", ["step 7", "checkpoint_steps"]),
+    ("time_course: {steps: [-1, 0]}", "time_course.steps[1]", ["at least 0"]),
+    ("time_course: {step: [0, 20]}", "time_course.step", ["did you mean 'steps'?"]),
+    ("refits_needed: {width: 0}", "refits_needed.width", ["greater than 0"]),
+    ("refits_needed: {draws: 0}", "refits_needed.draws", ["at least 1"]),
+    ("refits_needed: {seed: -1}", "refits_needed.seed", ["at least 0"]),
+    ("roles: {tokens: 32}", "roles.tokens", ["32 tokens twice", "= 64", "at most 31, or null"]),
+    ("roles: {tokens: 0}", "roles.tokens", ["at least 1"]),
+    ("roles: {least: 0}", "roles.least", ["greater than 0"]),
+    ("roles: {least: 1.1}", "roles.least", ["at most 1"]),
+    ("figures: {include: [origin]}", "figures.include", ["origin needs", "init_seeds"]),
+    ("figures: {include: [time_course]}", "figures.include", ["time_course.steps"]),
+    ("{weight_decays: [0], figures: {include: [dose]}}", "figures.include", ["weight_decays"]),
+]
+
+
+@pytest.mark.parametrize(("edit", "key", "words"), WRONG, ids=[item[0][:60] for item in WRONG])
+def test_wrong_configs_are_named(edit, key, words):
+    found = problems(edited(edit))
+    assert key in found
+    assert [word for word in words if word not in found[key]] == [], found[key]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    ["time_course: {steps: [0, 40]}", "roles: {tokens: 31, least: 1}", "roles: {tokens: 25}"],
+)
+def test_what_is_allowed(edit):
+    Study(edited(edit))
+
+
+def drawn(**edits):
+    return set(FIGURES) - set(Study(config(**edits)).figures)
+
+
+def test_figures_that_do_not_apply_are_left_out():
+    assert drawn() == {"origin", "time_course"}
+    assert drawn(time_course__steps=[0, 20]) == {"origin"}
+    assert drawn(refits=CROSSED) == {"time_course", "refits_needed"}
+    assert drawn(weight_decays=[0]) == {"origin", "time_course", "dose"}
+    one = {"init_seeds": [1], "data_seeds": [5, 7]}
+    assert drawn(refits=one) == {"origin", "time_course", "refits_needed"}
+
+
+@pytest.mark.parametrize(
+    ("figure", "key"), [("origin", "refits"), ("time_course", "time_course.steps")]
+)
+def test_asking_for_them_says_which_key_to_set(figure, key):
+    study = Study(config())
+    with pytest.raises(UserError, match=rf"^study 'demo': {figure} needs .*{re.escape(key)}"):
+        study.require_figure(figure)
+    study.require_figure("dose")
+    output = study.figure_paths(figure)[0]
+    assert not matches(study.unknown_output_pattern, output), "it is an output all the same"
+
+
+def test_the_time_course_asks_for_its_steps_and_nothing_else_does():
+    def steps_of(study, rule):
+        paths = [path for path, other in expected_files(study) if other == rule]
+        return {int(found) for path in paths for found in re.findall(r"/step(\d+)[/.]", path)}
+
+    plain = Study(config(nulls__untrained=False))
+    study = Study(config(nulls__untrained=False, time_course__steps=[0, 20]))
+    assert study.time_steps == ["0", "20", "40"]
+    for rule in ("cache", "similarity", "stability", "ablation"):
+        assert steps_of(study, rule) == {0, 20, 40}, rule
+        assert steps_of(plain, rule) == {40}, rule
+    for rule in ("residual_similarity", "prefixes", "role_scores", "evaluate"):
+        assert steps_of(study, rule) == {40}, rule
+    assert any("/step20/stability/" in path for path in measurement_paths(study))
+    # The untrained reference is measured at the first weight decay, whatever the steps.
+    both = Study(config(time_course__steps=[0, 20]))
+    assert steps_of(both, "similarity") == {0, 20, 40}
+    assert len({path for path, _ in expected_files(both)}) == len(list(expected_files(both)))
+    included = Study(config(time_course__steps=[0, 20], figures__include=["pairwise"]))
+    assert steps_of(included, "stability") == {40}
+    possible = {path for path, _ in expected_files(included, on_request=True)}
+    assert set(included.figure_paths("time_course")) < possible
+
+
+def test_files_of_questions_that_do_not_apply_are_not_possible():
+    def possible(**edits):
+        study = Study(config(**edits))
+        return {rule for _, rule in expected_files(study, on_request=True)}
+
+    assert not possible() & {"origin", "origin_table", "time_course", "time_course_table"}
+    assert {"origin", "origin_table"} < possible(refits=CROSSED)
+    assert not possible(refits=CROSSED) & {"refits_needed", "refits_needed_table"}
+
+
+def test_an_early_step_is_upstream_of_the_time_course(tmp_path, monkeypatch):
+    """A change that touches all steps shows in it, whatever step it is asked at."""
+    monkeypatch.chdir(tmp_path)
+    with_files(tmp_path)
+    study = Study(config(time_course__steps=[0, 20]))
+    parameters = Parameters(study, SCRIPTS)
+    above = list(parameters._upstream("time_course_table", {}))
+    steps = {chosen["step"] for rule, chosen in above if rule == "stability"}
+    assert steps == {"0", "20", "40"}
+    assert {chosen["step"] for rule, chosen in above if rule == "ablation"} == steps
+    assert all(c["step"] == "40" for r, c in parameters._upstream("dose_table", {}) if "step" in c)

@@ -1,0 +1,44 @@
+"""What the rules read is what the registry of rules says they depend on."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from driver import ROOT, SMOKE, snakemake
+
+from headstability.jobs import undrawn_rules
+from headstability.kinds import KINDS
+from headstability.study import Study
+
+CROSSED = """study: crossed
+architectures: {one: {layers: 1, heads: 2, d_model: 16}}
+refits: {init_seeds: [1, 2], data_seeds: [1, 2]}
+training: {steps: 30, context: 32, checkpoint_steps: [0, 10]}
+prompts: {passages: {type: held_out, count: 6, tokens: 20}}
+time_course: {steps: [0, 10]}
+"""
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_the_registry_has_the_dependencies_of_the_rules(crossed, tmp_path):
+    (tmp_path / "crossed.yaml").write_text(CROSSED)
+    study = ("--configfile", tmp_path / "crossed.yaml") if crossed else SMOKE
+    undrawn = undrawn_rules(Study(yaml.safe_load(Path(ROOT, study[1]).read_text())))
+    graph = snakemake(ROOT, "all", "--rulegraph", *study)
+    names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', graph, re.MULTILINE))
+    pairs = {(names[b], names[a]) for a, b in re.findall(r"(\d+) -> (\d+)", graph)}
+    read = {pair for pair in pairs if set(pair) <= set(KINDS)}
+    registered = {(rule, other) for rule, kind in KINDS.items() for other in kind.upstream}
+    registered = {pair for pair in registered if not undrawn & set(pair)}
+    assert registered <= read
+    assert read <= reachable(registered)
+    assert set(KINDS) - undrawn == {rule for pair in read for rule in pair}
+
+
+def reachable(direct):
+    """All pairs of a rule and one it depends on, whatever lies between."""
+    found = set(direct)
+    while more := {(a, d) for a, b in found for c, d in direct if b == c} - found:
+        found |= more
+    return found
