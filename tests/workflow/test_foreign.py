@@ -15,6 +15,7 @@ from driver import copy_repository, jobs, snakemake, write_text
 from loopback_hub import LoopbackHub, serving
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
+from headstability.catalogue import FIGURES
 from headstability.exports.writing import write_transformerlens
 from headstability.model import Shape, Transformer
 from headstability.tokenization import train_tokenizer
@@ -24,8 +25,14 @@ SEEDS = (1, 2)
 STUDY = ("--configfile", "foreign.yaml")
 RELEASED = ("--configfile", "released.yaml")
 SMALL = {"figures": {"include": ["layer_stability"]}, "refits": 2}
-CONFIG = SMALL | {
+# Of models trained here everything can be drawn; so of these, but for what needs other studies.
+DRAWN = ["layer_stability", "head_map", "residual", "attention_norms", "weight_norms", "roles"]
+DRAWN += ["perplexity", "prompt_length", "head_atlas", "stability_ablation", "adjusted", "claims"]
+CONFIG = {
     "study": "foreign",
+    "figures": {"include": DRAWN},
+    "refits": 2,
+    "prompt_lengths": {"tokens": [5, 10], "prompts": 4},
     "architectures": {
         "pythia": {
             **ONE,
@@ -172,16 +179,25 @@ def test_caches_hold_the_patterns_of_the_models(studied, architecture):
 
 
 def test_everything_after_training_is_there(studied):
-    folder, _ = studied
+    folder, models = studied
     root = folder / "results/foreign"
     table = pd.read_csv(root / "tables/layer_stability.csv")
     assert set(table.architecture) == {"pythia", "llama"}
     assert table.stability.between(0, 1).all()
     assert table.held_out_loss.between(3, 15).all()
     heads = pd.read_csv(root / "tables/heads.csv")
-    assert len(heads) == 2 * 2 * 2
+    assert len(heads) == 2 * 2 * 2 * 2
     assert heads.delta_loss.abs().min() > 0
-    assert (root / "figures/layer_stability.png").exists()
+    for figure in DRAWN:
+        name = FIGURES[figure].format(architecture="pythia", weight_decay="0.1")
+        assert (root / f"figures/{name}.png").exists()
+    perplexity = pd.read_csv(root / "tables/perplexity.csv")
+    assert perplexity.perplexity.between(50, 1000).all(), "these models know nothing"
+    norms = pd.read_csv(root / "conditions/llama/wd0.1/step30/norms/passages/weights.csv")
+    found = norms.set_index(["refit", "matrix"]).norm
+    for seed in SEEDS:
+        weight = models[seed]["llama"].model.layers[0].self_attn.k_proj.weight
+        assert found[f"seed{seed}", "W_K"] == pytest.approx(weight.norm().item(), rel=1e-5)
 
 
 def test_files_of_a_cell(studied):
