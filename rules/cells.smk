@@ -40,7 +40,7 @@ rule cache:
         kept=kept_checkpoints,
         prompts=paths.prompts,
     output:
-        cache=paths.cache,
+        cache=paths.cache if study.config.caches.keep else temp(paths.cache),
     log:
         paths.log_of(f"cache/{paths.cell_name}/step{{step}}/{{prompts}}"),
     benchmark:

@@ -7,7 +7,8 @@ from pydantic import BaseModel
 
 from .catalogue import FIGURES
 from .config_words import short, suggest
-from .schema import Architecture, HeldOutPrompts, StudyConfig, Training
+from .schema import Architecture, StudyConfig, Training
+from .schema_data import HeldOutPrompts
 from .source_rules import check_sources
 
 RESERVED_PROMPTS = "held_out"

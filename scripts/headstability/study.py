@@ -13,9 +13,9 @@ from .catalogue import ALSO, FIGURES, TABLES
 from .config_check import check_config
 from .errors import UserError
 from .paths import RESULTS, Paths, fill, format_weight_decay
-from .schema import CrossedRefits, FilePrompts, FileTokenizer, TextCorpus
-from .source_places import Place, place_of
-from .sources.folders import CONFIG, INDICES, WEIGHTS
+from .schema import CrossedRefits
+from .schema_data import FilePrompts, FileTokenizer, TextCorpus
+from .source_places import Place, files_at, place_of
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class Study:
             path
             for place in self.places(wildcards).values()
             if not place.repo
-            for path in _files_at(place)
+            for path in files_at(place)
         ]
 
     def tokenizer_files(self) -> list[str]:
@@ -393,15 +393,6 @@ def _refits(configured: int | list[int] | CrossedRefits) -> list[Refit]:
         return [Refit(f"init{init}-data{data}", init, data) for init, data in pairs]
     seeds = range(1, configured + 1) if isinstance(configured, int) else configured
     return [Refit(f"seed{seed}", seed, seed) for seed in seeds]
-
-
-def _files_at(place: Place) -> list[str]:
-    """The files of a local place; of a model's folder its config and what weights it has."""
-    if place.type == "transformerlens":
-        return [place.path]
-    folder = Path(place.path)
-    weights = [folder / name for name in (*WEIGHTS, *INDICES) if (folder / name).is_file()]
-    return [str(path) for path in (folder / CONFIG, *(weights or [folder / WEIGHTS[0]]))]
 
 
 def _any_of(names: Iterable[str]) -> str:

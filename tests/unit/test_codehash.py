@@ -317,6 +317,8 @@ EDITS = {
     "plots/adjusted": {"adjusted"},
     "plots/claims": {"claims"},
     "schema": set(),
+    "schema_base": set(),
+    "schema_data": set(),
     "config_check": set(),
     "config_rules": set(),
     "config_words": set(),

@@ -165,6 +165,8 @@ MODULES = {
     "headstability/versions.py": NOTHING,
     "headstability/why.py": NOTHING,
     "headstability/schema.py": NOTHING,
+    "headstability/schema_base.py": NOTHING,
+    "headstability/schema_data.py": NOTHING,
     "headstability/config_check.py": NOTHING,
     "headstability/config_rules.py": NOTHING,
     "headstability/config_words.py": NOTHING,
