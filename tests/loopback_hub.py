@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import json
 import threading
 from contextlib import contextmanager
 
@@ -19,7 +20,7 @@ class LoopbackHub:
     """Repositories in memory.
 
     Attributes:
-        files: content by "owner/name/path".
+        files: content by "owner/name/path", of data sets by "datasets/owner/name/path".
         revisions: what each repository's tags and branches are, beside its commit.
         requests: (method, path, Range header) of every request.
         cut: paths whose next answer breaks off after this many bytes.
@@ -58,12 +59,19 @@ def serving(hub):
 
         def answer(self, body):
             hub.requests.append((self.command, self.path, self.headers.get("Range")))
-            owner, name, _, revision, path = self.path.strip("/").split("/", 4)
-            full = f"{owner}/{name}/{path}"
-            if not any(file.startswith(f"{owner}/{name}/") for file in hub.files):
+            parts = self.path.strip("/").split("?")[0].split("/")
+            listing = parts[0] == "api"
+            kind = "datasets/" if "datasets" in parts[:2] else ""
+            owner, name, _, revision, *rest = parts[listing + bool(kind) :]
+            repo, path = f"{kind}{owner}/{name}/", "/".join(rest)
+            full = f"{repo}{path}"
+            names = [file.removeprefix(repo) for file in hub.files if file.startswith(repo)]
+            if not names:
                 return self.refuse("RepoNotFound")
             if revision not in hub.revisions:
                 return self.refuse("RevisionNotFound")
+            if listing:
+                return self.tell(owner, name, names)
             if full not in hub.files:
                 return self.refuse("EntryNotFound")
             data = hub.files[full]
@@ -87,6 +95,16 @@ def serving(hub):
                 self.close_connection = True
                 return None
             return self.wfile.write(data[first:])
+
+        def tell(self, owner, name, names):
+            files = [{"rfilename": file} for file in names]
+            content = {"id": f"{owner}/{name}", "sha": COMMIT, "siblings": files}
+            data = json.dumps(content).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            return self.wfile.write(data)
 
         def refuse(self, code):
             self.send_response(404)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
 # Snakemake takes braces in the path of an input for wildcards.
 FILE_PATTERN = r"^[^{}]+$"
+DATA_PATTERN = r"^[^{}]+(\.(txt|jsonl)(\.(gz|bz2|xz|zst))?|\.parquet)$"
 PROMPTS_PATTERN = r"^[^{}]*\.(txt|json|pkl)$"
 # Places of weights elsewhere, in which names in braces stand for parts of the cell's name.
 PLACE_PATTERN = r"^[^/\s][^\s]*$"
@@ -16,6 +17,10 @@ SHA256_PATTERN = r"^[0-9a-fA-F]{64}$"
 PATTERNS = {
     NAME_PATTERN: "may hold only letters, digits, _ and -",
     FILE_PATTERN: "may not be empty or hold { or }",
+    DATA_PATTERN: (
+        "must end in .txt or .jsonl (or .gz, .bz2, .xz, .zst behind that) or in .parquet, and may "
+        "not hold { or }"
+    ),
     PLACE_PATTERN: "must be relative and may not be empty or hold spaces",
     REPOSITORY_PATTERN: "must be owner/name",
     SHA256_PATTERN: "must be 64 hexadecimal digits",

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .schema_base import (
+    DATA_PATTERN,
     PLACE_PATTERN,
     PROMPTS_PATTERN,
     REPOSITORY_PATTERN,
@@ -77,6 +78,27 @@ class TextCorpus(Section):
     seed: Seed = Field(0, description="which documents are held out")
 
 
+class DataCorpus(Section):
+    """Data sets of any size, of the user's own or from the Hugging Face hub."""
+
+    type: Literal["data"]
+    paths: list[Annotated[str, Field(pattern=DATA_PATTERN)]] = Field(
+        min_length=1, description="files; of a repository also patterns such as data/*.parquet"
+    )
+    repo: str | None = Field(
+        None, pattern=REPOSITORY_PATTERN, description="data set of the hub; null: local files"
+    )
+    revision: str | None = Field(
+        None, min_length=1, description="commit, tag or branch of the repository"
+    )
+    column: str = Field("text", min_length=1, description="what holds the text, or token ids")
+    tokenised: bool = Field(
+        False, description="true: the column holds ids of the tokenizer's tokens"
+    )
+    held_out: float = Field(0.1, gt=0, lt=1, description="share of documents held out")
+    seed: Seed = Field(0, description="which documents are held out")
+
+
 class BpeTokenizer(Section):
     """A byte-level BPE trained on the training split."""
 
@@ -123,7 +145,7 @@ class FilePrompts(Section):
     )
 
 
-Corpus = Annotated[SotuCorpus | TextCorpus, Field(discriminator="type")]
+Corpus = Annotated[SotuCorpus | TextCorpus | DataCorpus, Field(discriminator="type")]
 Tokenizer = Annotated[BpeTokenizer | FileTokenizer | HubTokenizer, Field(discriminator="type")]
 Prompts = Annotated[HeldOutPrompts | FilePrompts, Field(discriminator="type")]
 Source = Annotated[TransformerLensSource | HuggingFaceSource, Field(discriminator="type")]

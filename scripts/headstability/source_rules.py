@@ -7,6 +7,21 @@ from .paths import format_weight_decay
 from .source_places import COMMIT, PLACEHOLDERS, placeholders
 
 
+def check_corpus(raw: dict) -> Iterator[tuple[str, str]]:
+    """Problems of a corpus that is a data set."""
+    corpus, tokenizer = raw.get("corpus"), raw.get("tokenizer")
+    if not isinstance(corpus, dict) or corpus.get("type") != "data":
+        return
+    if bool(corpus.get("repo")) != bool(corpus.get("revision")):
+        yield "corpus.revision", "goes with corpus.repo: give both, or none for local files"
+    kind = tokenizer.get("type") if isinstance(tokenizer, dict) else None
+    if corpus.get("tokenised") is True and kind not in ("file", "hub"):
+        yield (
+            "tokenizer.type",
+            "a corpus of token ids comes with its tokenizer: give that as type file or hub",
+        )
+
+
 def check_sources(raw: dict) -> Iterator[tuple[str, str]]:
     """Problems of all sources. Runs on unvalidated input."""
     architectures = raw.get("architectures")

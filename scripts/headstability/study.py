@@ -14,7 +14,7 @@ from .config_check import check_config
 from .errors import UserError
 from .paths import RESULTS, Paths, fill, format_weight_decay
 from .schema import CrossedRefits
-from .schema_data import FilePrompts, FileTokenizer, TextCorpus
+from .schema_data import DataCorpus, FilePrompts, FileTokenizer
 from .source_places import Place, files_at, place_of
 
 
@@ -219,7 +219,8 @@ class Study:
     def corpus_files(self) -> list[str]:
         """Files of the user's the corpus is read from."""
         corpus = self.config.corpus
-        return list(corpus.paths) if isinstance(corpus, TextCorpus) else []
+        elsewhere = isinstance(corpus, DataCorpus) and corpus.repo
+        return [] if elsewhere else list(getattr(corpus, "paths", []))
 
     def places(self, wildcards: Mapping[str, str]) -> dict[str, Place]:
         """Where the weights of an imported cell are, by step."""

@@ -1,5 +1,6 @@
 """Tokenizers, token files, training rows and prompts."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -11,16 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headstability import tokenising
+from headstability.corpus import Document, documents_to_jsonl
 from headstability.errors import DamagedFile, UserError
 from headstability.files import read_json, sha256_file
 from headstability.prompts import make_prompts, passages, prompts_from_file
+from headstability.tokenising import write_tokens
 from headstability.tokenization import (
     BOS,
     encode,
     load_tokenizer,
     save_tokenizer,
     train_tokenizer,
-    write_tokens,
 )
 from headstability.tokens import TokenFile, open_tokens
 
@@ -106,15 +109,26 @@ def paths(tokenizer, tmp_path):
     names = ("train.bin", "held_out.bin", "tokenizer.json", "documents.jsonl")
     found = {name.split(".")[0]: str(tmp_path / name) for name in names}
     save_tokenizer(tokenizer, found["tokenizer"])
-    Path(found["documents"]).write_text("the documents")
     return {**found, "manifest": str(tmp_path / "tokens.json")}
+
+
+def tokenise(tokenizer, splits, paths, **options):
+    """Write documents of two splits, one by one in turn, and tokenise them."""
+    turns = itertools.zip_longest(*([(s, text) for text in splits[s]] for s in splits))
+    documents = [
+        Document(f"{split}{number}", text, split)
+        for number, turn in enumerate(turns)
+        for split, text in filter(None, turn)
+    ]
+    Path(paths["documents"]).write_bytes(documents_to_jsonl(documents))
+    folder = Path(paths["manifest"]).parent / ".resume"
+    write_tokens(tokenizer, None, paths, folder, **options)
 
 
 @pytest.fixture
 def written(tokenizer, paths):
     """Paths of the token files of a small corpus of two splits."""
-    splits = {"train": iter(TEXTS[:2]), "held_out": iter(TEXTS[2:5])}
-    write_tokens(tokenizer, None, splits, paths)
+    tokenise(tokenizer, {"train": TEXTS[:2], "held_out": TEXTS[2:5]}, paths)
     return paths
 
 
@@ -137,15 +151,84 @@ def test_the_manifest_records_what_the_tokens_are_made_of(written):
         assert manifest["splits"][split]["sha256"] == sha256_file(written[split])
 
 
-def test_separators_across_batches(tokenizer, paths):
+def test_separators_across_batches(tokenizer, paths, monkeypatch):
     """More documents than are tokenised at once."""
+    monkeypatch.setattr(tokenising, "BATCH_BYTES", 300)
     texts = [f"document {i}" for i in range(150)]
-    write_tokens(tokenizer, None, {"train": texts, "held_out": texts[:1]}, paths)
+    tokenise(tokenizer, {"train": texts, "held_out": texts[:1]}, paths)
     ids = open_tokens(paths["manifest"], paths["train"], "train").ids.tolist()
     assert tokenizer.decode(ids, skip_special_tokens=False).split(BOS) == texts
     manifest = json.loads(Path(paths["manifest"]).read_text())
     assert manifest["splits"]["train"]["documents"] == 150
     assert manifest["splits"]["train"]["tokens"] == len(ids)
+
+
+class Killed(Exception):
+    """Stands in for the end of a process."""
+
+
+@pytest.mark.parametrize("after", [1, 3, 6])
+def test_a_killed_job_goes_on_to_the_same_bytes(tokenizer, paths, monkeypatch, after):
+    monkeypatch.setattr(tokenising, "BATCH_BYTES", 400)
+    splits = {"train": [f"document {i}" for i in range(60)], "held_out": ["one", "two"]}
+    tokenise(tokenizer, splits, paths)
+    kept = ("train", "held_out", "manifest")
+    whole = {name: Path(paths[name]).read_bytes() for name in kept}
+    for name in kept:
+        Path(paths[name]).unlink()
+    seen = []
+
+    def update(done):
+        seen.append(done)
+        if len(seen) == after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        tokenise(tokenizer, splits, paths, save_seconds=0, update=update)
+    assert not any(Path(paths[name]).exists() for name in kept)
+    tokenise(tokenizer, splits, paths, save_seconds=0, update=seen.append)
+    assert seen[after] == seen[after - 1], "what came after the last save is done again"
+    assert seen == sorted(seen), "and nothing else"
+    assert {name: Path(paths[name]).read_bytes() for name in kept} == whole
+
+
+def test_what_was_begun_with_other_documents_is_dropped(tokenizer, paths, monkeypatch):
+    monkeypatch.setattr(tokenising, "BATCH_BYTES", 100)
+    calls = []
+
+    def kill_later(done):
+        calls.append(done)
+        if len(calls) == 3:
+            raise Killed
+
+    splits = {"train": ["some text"] * 9, "held_out": ["one"]}
+    with pytest.raises(Killed):
+        tokenise(tokenizer, splits, paths, save_seconds=0, update=kill_later)
+    other = {"train": ["others"], "held_out": ["one"]}
+    tokenise(tokenizer, other, paths)
+    ids = open_tokens(paths["manifest"], paths["train"], "train").ids
+    assert tokenizer.decode(ids.tolist()) == "others"
+
+
+def test_ids_are_taken_as_they_are(tokenizer, paths):
+    bos = tokenizer.token_to_id(BOS)
+    documents = [
+        Document("a", "", "train", [bos, 5, bos, 6]),
+        Document("b", "", "train", [7, 8]),
+        Document("c", "", "held_out", [bos, 9]),
+    ]
+    Path(paths["documents"]).write_bytes(documents_to_jsonl(documents))
+    write_tokens(tokenizer, None, paths, Path(paths["manifest"]).parent / ".resume")
+    train = open_tokens(paths["manifest"], paths["train"], "train")
+    assert train.ids.tolist() == [5, bos, 6, bos, 7, 8]
+    assert open_tokens(paths["manifest"], paths["held_out"], "held_out").ids.tolist() == [9]
+
+
+def test_ids_of_another_tokenizer_are_refused(tokenizer, paths):
+    documents = [Document("a#7", "", "train", [5, 300]), Document("b", "", "held_out", [1])]
+    Path(paths["documents"]).write_bytes(documents_to_jsonl(documents))
+    with pytest.raises(UserError, match=r"a#7 holds the token id 300, the tokenizer has 300"):
+        write_tokens(tokenizer, None, paths, Path(paths["manifest"]).parent / ".resume")
 
 
 class LargeTokenizer:
@@ -172,7 +255,7 @@ class LargeTokenizer:
 @pytest.mark.parametrize(("size", "width"), [(257, 2), (65536, 2), (65537, 4), (100_000, 4)])
 def test_ids_take_two_bytes_while_they_fit(paths, size, width):
     splits = {"train": ["abc", "d"], "held_out": ["ab"]}
-    write_tokens(LargeTokenizer(size), None, splits, paths)
+    tokenise(LargeTokenizer(size), splits, paths)
     assert Path(paths["train"]).stat().st_size == 5 * width
     ids = open_tokens(paths["manifest"], paths["train"], "train").ids
     assert ids.tolist() == [size - 2] * 3 + [size - 1, size - 2]
@@ -180,9 +263,9 @@ def test_ids_take_two_bytes_while_they_fit(paths, size, width):
 
 def test_a_split_without_tokens_is_refused(tokenizer, paths, tmp_path):
     with pytest.raises(UserError, match=r"held_out split .* holds no tokens: give more text"):
-        write_tokens(tokenizer, None, {"train": ["a"], "held_out": [""]}, paths)
-    left = sorted(item.name for item in tmp_path.iterdir())
-    assert left == ["documents.jsonl", "tokenizer.json", "train.bin"]
+        tokenise(tokenizer, {"train": ["a"], "held_out": [""]}, paths)
+    left = sorted(item.name for item in tmp_path.iterdir() if not item.name.startswith("."))
+    assert left == ["documents.jsonl", "tokenizer.json"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "lengthened", "flipped", "emptied"])

@@ -15,7 +15,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from httpx2 import HTTPError
-from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import HfApi, constants, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     OfflineModeIsEnabled,
@@ -50,6 +50,7 @@ class Hub:
         revision: str,
         endpoint: str | None = None,
         cache: str | Path | None = None,
+        kind: str = "model",
     ) -> None:
         """Name what files are taken from.
 
@@ -58,7 +59,11 @@ class Hub:
             revision: commit, tag or branch.
             endpoint: address of the hub; None: HF_ENDPOINT, or the public one.
             cache: folder of the cache; None: the hub's own, in HF_HOME.
+            kind: of the repository: model or dataset.
         """
+        self.kind = kind
+        # The section of the config that names it, for messages.
+        self.key = "source" if kind == "model" else "corpus"
         self.repo, self.revision = repo, revision
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self.cache = Path(cache or constants.HF_HUB_CACHE)
@@ -68,7 +73,7 @@ class Hub:
     def cached(self, name: str) -> Path | None:
         """A file of the repository in the cache; None if it is not there."""
         revision = self.commit or self.revision
-        found = try_to_load_from_cache(self.repo, name, self.cache, revision)
+        found = try_to_load_from_cache(self.repo, name, self.cache, revision, repo_type=self.kind)
         return Path(found) if isinstance(found, str) and Path(found).exists() else None
 
     def exists(self, name: str) -> bool:
@@ -85,7 +90,7 @@ class Hub:
             return found
         metadata = self._metadata(name)
         if metadata is None:
-            raise UserError(f"{self} has no file {name}: correct source.path")
+            raise UserError(f"{self} has no file {name}: correct {self.key}.path")
         if (found := self.cached(name)) is None:
             self._download(name, metadata)
             # The content is there now: this only files it under its name.
@@ -93,6 +98,7 @@ class Hub:
                 hf_hub_download(
                     self.repo,
                     name,
+                    repo_type=self.kind,
                     revision=self.revision,
                     endpoint=self.endpoint,
                     cache_dir=self.cache,
@@ -100,21 +106,35 @@ class Hub:
             )
         return found
 
+    def names(self) -> list[str]:
+        """The files of the repository.
+
+        Raises:
+            UserError: it does not exist or the hub cannot be reached.
+        """
+        hub = HfApi(endpoint=self.endpoint)
+        try:
+            found = hub.repo_info(self.repo, revision=self.revision, repo_type=self.kind)
+        except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+            raise self._unknown(error) from error
+        except (OfflineModeIsEnabled, HTTPError, OSError) as error:
+            raise self._offline("the list of files", error) from error
+        self.commit = found.sha
+        return [file.rfilename for file in found.siblings or []]
+
     def __str__(self) -> str:
         return f"{self.repo} at {self.revision}"
 
     def _metadata(self, name: str) -> HfFileMetadata | None:
         """What the hub says of a file; None if it has no such file."""
         revision = self.commit or self.revision
-        url = hf_hub_url(self.repo, name, revision=revision, endpoint=self.endpoint)
+        url = hf_hub_url(
+            self.repo, name, repo_type=self.kind, revision=revision, endpoint=self.endpoint
+        )
         try:
             found = get_hf_file_metadata(url, headers=build_hf_headers(), endpoint=self.endpoint)
         except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-            what = "revision" if isinstance(error, RevisionNotFoundError) else "repository"
-            raise UserError(
-                f"the hub has no {what} {self}, or you may not read it: correct source.repo or "
-                "source.revision, or log in with `hf auth login`"
-            ) from error
+            raise self._unknown(error) from error
         except EntryNotFoundError:
             return None
         except (OfflineModeIsEnabled, HTTPError, OSError) as error:
@@ -126,7 +146,7 @@ class Hub:
 
     def _download(self, name: str, metadata: HfFileMetadata) -> None:
         """Bring a file's content into the cache, going on with what is there of it."""
-        blobs = self.cache / repo_folder_name(repo_id=self.repo, repo_type="model") / "blobs"
+        blobs = self.cache / repo_folder_name(repo_id=self.repo, repo_type=self.kind) / "blobs"
         partial = blobs / f"{metadata.etag}.headstability"
         headers = build_hf_headers()
         if urlsplit(metadata.location).netloc != urlsplit(self.endpoint).netloc:
@@ -162,6 +182,13 @@ class Hub:
             if error.errno is not None:
                 raise write_failure(partial, error) from error
             raise self._offline(name, error) from error
+
+    def _unknown(self, error: Exception) -> UserError:
+        what = "revision" if isinstance(error, RevisionNotFoundError) else "repository"
+        return UserError(
+            f"the hub has no {what} {self}, or you may not read it: correct {self.key}.repo or "
+            f"{self.key}.revision, or log in with `hf auth login`"
+        )
 
     def _offline(self, name: str, error: Exception) -> UserError:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
