@@ -75,16 +75,22 @@ def split_halves(triangles, prompts):
 
 
 def one_to_one(s):
-    """m under the best of all assignments, by trying every permutation."""
+    """m under the best of all assignments, head by head over every set of heads taken so far."""
     refits, heads = s.shape[:2]
     m = np.full((refits, refits, heads), np.nan)
     for r, q in itertools.permutations(range(refits), 2):
-        totals = {
-            order: sum(s[r, h, q, order[h]] for h in range(heads))
-            for order in itertools.permutations(range(heads))
-        }
-        order = max(totals, key=totals.get)
-        m[r, q] = [s[r, h, q, order[h]] for h in range(heads)]
+        similarity = s[r, :, q].tolist()
+        best = {0: (0.0, ())}
+        for row in similarity:
+            grown = {}
+            for taken, (total, order) in best.items():
+                for g in range(heads):
+                    now = taken | 1 << g
+                    if now != taken and (now not in grown or total + row[g] > grown[now][0]):
+                        grown[now] = total + row[g], (*order, g)
+            best = grown
+        ((_, order),) = best.values()
+        m[r, q] = [similarity[h][order[h]] for h in range(heads)]
     return m
 
 

@@ -350,7 +350,7 @@ class Study:
         paths = [
             path.removeprefix(prefix) for path in self._user_files() if path.startswith(prefix)
         ]
-        return "|".join(re.escape(path) for path in [*paths, "//"])
+        return "|".join([*map(re.escape, paths), "(?!)"])
 
     def unknown_output(self, path: str) -> UserError:
         """The message for a file or short name that no rule makes."""

@@ -1,5 +1,11 @@
+import signal
+
 import pytest
 from driver import SMOKE, TINY, copy_repository, snakemake, write_tiny
+
+# Shells start background jobs with SIGINT ignored, and children inherit that: Ctrl-C could not be
+# tested there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

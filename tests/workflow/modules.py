@@ -49,6 +49,8 @@ AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS, LENGTHS, PERPLEXITY, ADJUS
 AGGREGATES += (DOSE, NEEDED, ROLES)
 SCORES = "Roles of the heads"
 BIASES = "Adjusted stability"
+# What asks whether a head is dead, and the claims.
+CLAIMED = (HEADS, CORRELATION, ANCHORS, CLAIMS)
 ATLAS, BY_LENGTH = "Table of matched patterns", "Stability by prompt length"
 
 # A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
@@ -81,7 +83,7 @@ MODULES = {
     "headstability/tables/reading.py": (*AGGREGATES, *STREAM_TABLES),
     "headstability/tables/stability.py": (LAYERS, "Table of the anchor's heads"),
     "headstability/tables/ablation.py": (HEADS, CORRELATION, ANCHORS),
-    "headstability/statistics.py": (HEADS, CORRELATION, ANCHORS, CLAIMS, *STREAM_TABLES),
+    "headstability/statistics.py": (*CLAIMED, *STREAM_TABLES),
     "headstability/labels.py": (*TABLES, *FIGURES, SCORES),
     "headstability/plots/style.py": FIGURES,
     "headstability/plots/layers.py": (
@@ -115,7 +117,7 @@ MODULES = {
     "headstability/roles.py": (SCORES,),
     "headstability/role_prompts.py": (SCORES,),
     "headstability/condition_roles.py": (SCORES,),
-    "headstability/uncertainty.py": (SCORES, DOSE, NEEDED, ADJUSTED, CLAIMS),
+    "headstability/uncertainty.py": (SCORES, DOSE, NEEDED, ADJUSTED, *CLAIMED),
     "headstability/variance.py": (SCORES, DOSE, NEEDED),
     "headstability/tables/intervals.py": (SCORES, DOSE, NEEDED),
     "headstability/tables/questions.py": (DOSE, NEEDED),
@@ -133,8 +135,8 @@ MODULES = {
     "perplexity.py": ("Figure: perplexity",),
     "headstability/adjusted.py": (BIASES, ADJUSTED, SCORES),
     "headstability/adjusted_conditions.py": (BIASES,),
-    "headstability/claims.py": (HEADS, CORRELATION, ANCHORS, CLAIMS),
-    "headstability/verdicts.py": (HEADS, CORRELATION, ANCHORS, CLAIMS),
+    "headstability/claims.py": CLAIMED,
+    "headstability/verdicts.py": CLAIMED,
     "headstability/claims_report.py": (CLAIMS,),
     "headstability/tables/adjusted.py": (ADJUSTED,),
     "headstability/tables/claims.py": (CLAIMS,),

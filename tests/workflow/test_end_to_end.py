@@ -21,7 +21,7 @@ from headstability.triangles import pattern_of
 CONDITIONS = [(a, w) for a in ("one", "two") for w in ("0", "0.1")]
 REFITS = ["seed1", "seed2"]
 STEP = 30
-SHAPES = {"one": (1, 2), "two": (2, 4)}  # layers, heads
+SHAPES = {"one": (1, 16), "two": (2, 4)}  # layers, heads
 
 
 def cell(smoke, architecture, decay, refit):

@@ -86,9 +86,9 @@ APART = {
         f"{CONDITIONS}/two/wd0/{STABILITY}",
     ),
     "table empty": (
-        f"{RESULTS}/tables/head_map/two/wd0.1.csv",
+        f"{RESULTS}/tables/pairwise/two/wd0.1.csv",
         empty,
-        f"{RESULTS}/figures/head_map/two/wd0.1.png",
+        f"{RESULTS}/figures/pairwise/two/wd0.1.png",
     ),
 }
 BELOW_ALL = {
@@ -203,7 +203,12 @@ FULL = {
         "checkpoints/step30.safetensors",
         0.5,
     ),
-    "caching": (f"{CELLS}/two/wd0/seed1/", "caches/*/*", "caches/step30/passages.zarr.zip", 0.5),
+    "caching": (
+        f"{CELLS}/two/wd0/seed1/",
+        "caches/step30/*",
+        "caches/step30/passages.zarr.zip",
+        0.5,
+    ),
     "figures": (f"{RESULTS}/figures/", "layer_stability.*", "layer_stability.png", 0.5),
 }
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from headstability.roles import ROLES, repeated_prompts
 
-SHAPES = {"one": (1, 2), "two": (2, 4)}  # layers, heads
+SHAPES = {"one": (1, 16), "two": (2, 4)}  # layers, heads
 STEP = 30
 
 

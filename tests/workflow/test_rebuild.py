@@ -14,7 +14,7 @@ from plan import HEADS, Plan, edited, expect, removed, rewritten
 
 STUDY = "studies/smoke.yaml"
 TWO = "two: {layers: 2, heads: 4, d_model: 16, mlp: false}"
-ONE = "one: {layers: 1, heads: 2, d_model: 16}"
+ONE = "one: {layers: 1, heads: 16, d_model: 32}"
 PASSAGES = "passages: {type: held_out, count: 6, tokens: 20}"
 OTHER = f"{PASSAGES}\n  other: {{type: held_out, count: 5, tokens: 10}}"
 THREE_SEEDS = ("seed1", "seed2", "seed3")

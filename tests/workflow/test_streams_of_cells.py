@@ -96,9 +96,9 @@ def test_no_correlation_over_two_layers_is_made_up(smoke):
 def test_every_head_is_on_the_map(smoke, decay):
     table = pd.read_csv(smoke / f"results/smoke/tables/meta_sne/wd{decay}.csv")
     heads = sum(layers * heads for layers, heads in SHAPES.values()) * len(REFITS)
-    assert len(table) == heads == 20
+    assert len(table) == heads == 48
     assert not table[["architecture", "refit", "layer", "head"]].duplicated().any()
-    assert table["perplexity"].unique().tolist() == [pytest.approx(19 / 3)]
+    assert table["perplexity"].unique().tolist() == [pytest.approx(47 / 3)]
     assert np.isfinite(table[["x", "y"]]).all(axis=None)
 
 
@@ -135,6 +135,6 @@ def test_a_perplexity_that_is_too_large_is_refused(smoke):
     config = smoke / "studies/smoke.yaml"
     with edited(config, "refits: 2", "refits: 2\nmeta_sne: {perplexity: 30}"):
         output = snakemake(smoke, "meta_sne", "--cores", "1", *SMOKE, ok=False)
-    assert "meta_sne.perplexity: 30 is too large for the 20 heads of a weight decay" in output
-    assert "6.333" in output
+    assert "meta_sne.perplexity: 30 is too large for the 48 heads of a weight decay" in output
+    assert "15.67" in output
     assert "Traceback" not in output

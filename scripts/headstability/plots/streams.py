@@ -3,11 +3,10 @@
 from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..labels import ALL
-from .style import decay_colors, layer_axis, lines, panels
+from .style import decay_colors, decay_labels, layer_axis, legend_above, lines, panels
 
 _KERNELS = {"rbf": "RBF", "linear": "linear"}
 _PLACES = {"resid_pre": "before attention", "resid_mid": "after attention"}
@@ -26,7 +25,7 @@ def residual(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     architectures = table["architecture"].unique()
     streams = [stream for stream in _PLACES if stream in set(table["stream"])]
     figure, axes = panels(len(architectures), rows=len(streams) + 1)
-    colors, labels = decay_colors(look), _labels(look)
+    colors, labels = decay_colors(look), decay_labels(look)
     for column, architecture in enumerate(architectures):
         part = table[table["architecture"] == architecture]
         for row, stream in enumerate(streams):
@@ -42,7 +41,7 @@ def residual(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     for row, stream in enumerate(streams):
         axes[row][0].set_ylabel(f"stream {_PLACES[stream]}:\n{kernel}")
     axes[-1][0].set_ylabel("heads: layer stability $S_l$\n(cosine, another scale)")
-    _legend(figure, axes[0][0], "bold: all pairs of refits, thin: one refit with the others")
+    legend_above(figure, axes[0][0], "bold: all pairs of refits, thin: one refit with the others")
     return figure
 
 
@@ -55,7 +54,7 @@ def attention_norms(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     """
     architectures = table["architecture"].unique()
     figure, axes = panels(len(architectures), rows=2)
-    colors, labels = decay_colors(look), _labels(look)
+    colors, labels = decay_colors(look), decay_labels(look)
     for column, architecture in enumerate(architectures):
         part = table[table["architecture"] == architecture]
         for row, measure in enumerate(("attention_out_norm", "resid_mid_norm")):
@@ -67,7 +66,7 @@ def attention_norms(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
         row[0].set_ylim(bottom=0)
     axes[0][0].set_ylabel("attention output:\nmean L2 norm over tokens")
     axes[1][0].set_ylabel("stream after attention:\nmean L2 norm over tokens")
-    _legend(figure, axes[0][0], "bold: mean over refits, thin: one refit")
+    legend_above(figure, axes[0][0], "bold: mean over refits, thin: one refit")
     return figure
 
 
@@ -80,7 +79,7 @@ def weight_norms(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     """
     architectures = table["architecture"].unique()
     figure, axes = panels(len(architectures))
-    colors, labels = decay_colors(look), _labels(look)
+    colors, labels = decay_colors(look), decay_labels(look)
     matrices = list(dict.fromkeys(table["matrix"]))
     for panel, architecture in zip(axes[0], architectures, strict=True):
         part = table[table["architecture"] == architecture]
@@ -111,20 +110,10 @@ def weight_norms(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
         depth = f"{layers} layer{'s' if layers > 1 else ''}"
         panel.set_title(f"{architecture} ({depth}, {part['refits'].iloc[0]} refits)")
     axes[0][0].set_ylabel("correlation across layers of\nstability and norm (Pearson)")
-    _legend(figure, axes[0][0], "open: mean over refits, filled: one refit")
+    legend_above(figure, axes[0][0], "open: mean over refits, filled: one refit")
     return figure
 
 
 def _matrix(name: str) -> str:
     letter, place = name.split("_")
     return f"${letter}_{{{place}}}$" if len(place) == 1 else f"${letter}_{{\\mathrm{{{place}}}}}$"
-
-
-def _labels(look: dict[str, Any]) -> dict[str, str]:
-    return {decay: f"wd {decay}" for decay in look["weight_decays"]}
-
-
-def _legend(figure: Figure, axes: Axes, title: str) -> None:
-    """One legend above all panels, in a column of a figure's width."""
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, title=title, loc="outside upper center", ncols=len(names))
