@@ -11,19 +11,27 @@ from pathlib import Path
 
 import numpy as np
 
-from .caches import ENTRY_CHUNK
+from .estimated_sizes import (
+    FIXED,
+    SIDECAR,
+    Condition,
+    cache_bytes,
+    checkpoint_bytes,
+    similarity_bytes,
+    summary_bytes,
+    table_bytes,
+)
 from .files import read_json
 from .jobs import expected_files, job_count
 from .schema import Architecture
-from .schema_data import BpeTokenizer, HeldOutPrompts
+from .schema_data import BpeTokenizer, DataCorpus, HeldOutPrompts
 from .study import Study
 
 # Rules whose jobs leave a benchmark.
-BENCHMARKED = {"tokens", "train", "cache", "stability", "ablation"}
-# Files that have their hash in a file beside them, of about this size.
-_WITH_SIDECAR, _SIDECAR_BYTES = (".csv", ".pdf", ".png"), 80
-# Bytes of a small output, log or benchmark: measured on the default study.
-_SMALL = {".csv": 4000, ".pdf": 22_000, ".png": 75_000, ".json": 1500, ".log": 300, ".tsv": 130}
+BENCHMARKED = {"tokens", "train", "cache", "similarity", "stability", "ablation", "evaluate"}
+BENCHMARKED |= {"prefixes", "residual_similarity", "adjust", "role_scores", "meta_sne_table"}
+# Files that have their hash in a file beside them.
+_WITH_SIDECAR = (".csv", ".pdf", ".png", ".md")
 # Seconds a job takes to start and end, measured on the default study.
 JOB_SECONDS = 3.0
 # Share of a device's rated speed that training of such models reaches.
@@ -34,7 +42,11 @@ DEVICES = {"h100": 495e12, "h200": 495e12, "a100": 156e12, "v100": 15.7e12, "rtx
 # small ones, usual values for the large ones.
 _VOCABULARIES, _CHARACTERS = (256, 300, 1024, 8192, 50257), (1.0, 1.51, 2.92, 3.9, 4.4)
 _CORPUS_CHARACTERS = 11_900_000
-_CHECKPOINT_HEADER, _TENSOR_HEADER, _CACHE_HEADER = 2000, 90, 30_000
+# Products of the patterns of a condition that adjusting takes, beside those of similarity: shifted
+# prompts, halves, centred and sink-free patterns.
+_ADJUSTING = 10
+# Lengths of prefixes where the config names none, as far as prompts go.
+_LENGTHS = (5, 10, 20, 30, 40, 50)
 
 
 @dataclass(frozen=True)
@@ -60,14 +72,6 @@ class Stage:
         return self.jobs * JOB_SECONDS + self.operations / speed
 
 
-def parameters(shape: Architecture, context: int, vocabulary: int) -> int:
-    """Number of weights and biases of a transformer of this project."""
-    d = shape.d_model
-    block = 4 * d * d + 4 * d + 2 * d
-    block += 8 * d * d + 5 * d + 2 * d if shape.mlp else 0
-    return 2 * vocabulary * d + vocabulary + context * d + 2 * d + shape.layers * block
-
-
 def forward_operations(
     shape: Architecture, length: int, vocabulary: int, layers: float | None = None
 ) -> float:
@@ -84,23 +88,6 @@ def forward_operations(
     return (shape.layers if layers is None else layers) * block + 2 * vocabulary * d
 
 
-def cache_bytes(shape: Architecture, lengths: list[int]) -> int:
-    """Size of a cache of prompts of these lengths, BOS included (docs/methods.md, "Cache")."""
-    entries = sum(length * (length + 1) // 2 for length in lengths)
-    chunk = min(ENTRY_CHUNK, entries)
-    stored = math.ceil(entries / chunk) * chunk  # an incomplete last chunk is filled up
-    positions = sum(lengths)
-    floats = shape.layers * (shape.heads * stored + 2 * positions * shape.d_model)
-    return 4 * floats + 16 * entries + 16 * positions + _CACHE_HEADER
-
-
-def checkpoint_bytes(shape: Architecture, context: int, vocabulary: int) -> int:
-    """Size of a checkpoint."""
-    tensors = 6 + shape.layers * (10 if shape.mlp else 6)
-    header = _CHECKPOINT_HEADER + tensors * _TENSOR_HEADER
-    return 4 * parameters(shape, context, vocabulary) + header
-
-
 class Estimate:
     """What a study takes, stage by stage."""
 
@@ -109,65 +96,89 @@ class Estimate:
         self.study, config = study, study.config
         self.context = config.training.context
         self.vocabulary = self._vocabulary()
-        self.corpus = _corpus_characters(study)
-        self.tokens = round(
-            self.corpus / np.interp(math.log2(self.vocabulary), np.log2(_VOCABULARIES), _CHARACTERS)
-        )
+        width = np.interp(math.log2(self.vocabulary), np.log2(_VOCABULARIES), _CHARACTERS)
+        self.corpus = _corpus_characters(study, width)
+        self.tokens = round(self.corpus / width)
+        self.conditions = self._conditions()
 
     def stages(self) -> list[Stage]:
         """Every stage that makes something, in the order of the rules."""
         found: dict[str, list[str]] = {}
-        for path, rule in expected_files(self.study):
+        for path, rule in expected_files(self.study, deleted=True):
             found.setdefault(rule, []).append(path)
         return [self._stage(rule, paths) for rule, paths in found.items()]
 
     def _stage(self, rule: str, paths: list[str]) -> Stage:
         jobs = job_count(self.study, rule, paths)
-        size = sum(self._size(rule, path) for path in paths)
-        hashed = sum(path.endswith(_WITH_SIDECAR) for path in paths)
+        kept = paths if rule != "cache" or self.study.config.caches.keep else []
+        size = sum(self._size(path) for path in kept)
+        hashed = sum(path.endswith(_WITH_SIDECAR) for path in kept)
         benchmarks = jobs if rule in BENCHMARKED else 0
-        size += hashed * _SIDECAR_BYTES + jobs * _SMALL[".log"] + benchmarks * _SMALL[".tsv"]
-        files = len(paths) + hashed + jobs + benchmarks
+        size += hashed * SIDECAR + jobs * FIXED[".log"] + benchmarks * FIXED[".tsv"]
+        files = len(kept) + hashed + jobs + benchmarks
         operations = {
             "train": self._training,
             "import_weights": self._importing,
-            "cache": self._caching,
+            "cache": lambda: jobs / len(self._cells("cache")) * self._caching(),
             "ablation": self._ablation,
-            "stability": self._stability,
+            "similarity": lambda: self._comparing(across=True),
+            "prefixes": self._comparing,
+            "adjust": lambda: _ADJUSTING * self._comparing(),
+            "residual_similarity": self._streams,
+            "evaluate": self._evaluating,
         }.get(rule, lambda: 0.0)()
         return Stage(rule, jobs, files, size, operations)
 
-    def _size(self, rule: str, path: str) -> int:
+    def _size(self, path: str) -> int:
         name = Path(path).name
         large = {
             "documents.jsonl": lambda: 1.01 * self.corpus,
             "train.bin": lambda: self._split_bytes(1 - self.study.config.corpus.held_out),
             "held_out.bin": lambda: self._split_bytes(self.study.config.corpus.held_out),
             "tokenizer.json": lambda: 50 * self.vocabulary,
-            "matches.csv": lambda: self._matches_bytes(path),
         }
         if name in large:
             return round(large[name]())
-        if path.endswith((".safetensors", ".zarr.zip")):
-            shape = self.study.config.architectures[
-                path.split("/cells/")[1].split("/", maxsplit=1)[0]
-            ]
-            if path.endswith(".zarr.zip"):
-                return cache_bytes(shape, self._lengths(name.split(".")[0]))
+        inside = path.removeprefix(f"{self.study.paths.root}/").split("/")
+        if inside[0] in ("cells", "conditions"):
+            return self._measured(path, self.conditions[f"{inside[1]}/{inside[2]}"])
+        if inside[0] == "tables":
+            by_name = {name: [one] for name, one in self.conditions.items()}
+            return summary_bytes("/".join(inside[1:]).removesuffix(".csv"), by_name)
+        return FIXED[Path(path).suffix]
+
+    def _measured(self, path: str, condition: Condition) -> int:
+        """Size of a file of a cell or condition."""
+        shape, name = condition.shape, Path(path).name
+        if name == "similarity.zarr.zip":
+            return similarity_bytes(shape, condition.refits, condition.prompts)
+        if name.endswith(".zarr.zip"):
+            return cache_bytes(shape, self._lengths(name.split(".")[0]), condition.streams)
+        if name.endswith(".safetensors"):
             return checkpoint_bytes(shape, self.context, self.vocabulary)
-        if rule == "heads_table":
-            return 110 * sum(shape.layers * shape.heads for shape in self._cells("ablation"))
-        return _SMALL[Path(path).suffix]
+        return table_bytes(path, condition) if name.endswith(".csv") else FIXED[Path(path).suffix]
 
     def _split_bytes(self, share: float) -> float:
         return self.tokens * share * (2 if self.vocabulary <= 2**16 else 4)
 
-    def _matches_bytes(self, path: str) -> int:
-        shape = self.study.config.architectures[
-            path.split("/conditions/")[1].split("/", maxsplit=1)[0]
-        ]
-        refits = len(self.study.refits)
-        return 36 * refits * (refits - 1) * shape.layers * shape.heads
+    def _conditions(self) -> dict[str, Condition]:
+        """What is measured of every condition, by its place in paths."""
+        study, config = self.study, self.study.config
+        prompts = self._lengths(config.stability.prompts)
+        lengths = config.prompt_lengths.tokens or [n for n in _LENGTHS if n < max(prompts)]
+        return {
+            f"{one['architecture']}/wd{one['weight_decay']}": Condition(
+                shape=config.architectures[one["architecture"]],
+                refits=len(study.refits),
+                prompts=len(prompts),
+                lengths=len(lengths),
+                methods=len(config.ablation.methods),
+                texts=1 + len(config.perplexity.texts),
+                streams=len(config.residual.streams),
+                steps=study.steps // config.training.log_every + 1,
+            )
+            for one in study.conditions()
+        }
 
     def _vocabulary(self) -> int:
         manifest = Path(self.study.paths.tokens)
@@ -220,34 +231,60 @@ class Estimate:
         )
 
     def _ablation(self) -> float:
-        text = self.study.config.ablation.text
-        rows = self.study.config.ablation.held_out_rows
-        lengths = [self.context] * rows if text == "held_out" else self._lengths(text)
+        config = self.study.config.ablation
+        held_out = config.text == "held_out"
+        lengths = [self.context] * config.held_out_rows if held_out else self._lengths(config.text)
         total = 0.0
         for shape in self._cells("ablation"):
             # Of every head of layer l the layers from l on are run again, and the unembedding.
-            runs = shape.heads * shape.layers
-            layers = shape.heads * shape.layers * (shape.layers + 1) / 2
+            runs = shape.heads * shape.layers * len(config.methods)
+            layers = runs * (shape.layers + 1) / 2
             for length in lengths:
                 block = forward_operations(shape, length, 0, layers)
                 total += length * (block + runs * 2 * self.vocabulary * shape.d_model)
         return total
 
-    def _stability(self) -> float:
+    def _comparing(self, across: bool = False) -> float:
+        """Products of the patterns of all heads within layers, and across layers, too."""
         lengths = self._lengths(self.study.config.stability.prompts)
         entries = sum(length * (length + 1) // 2 for length in lengths)
-        refits, decays = len(self.study.refits), len(self.study.weight_decays)
-        return decays * sum(
-            2.0 * (refits * shape.heads) ** 2 * entries * shape.layers
-            for shape in self.study.config.architectures.values()
+        return sum(
+            2.0 * (c.refits * c.shape.heads) ** 2 * entries * layers
+            for c in self.conditions.values()
+            for layers in (c.shape.layers, *([c.shape.layers**2] if across else []))
+        )
+
+    def _streams(self) -> float:
+        """Kernels of every refit, and products of those of all pairs, of all positions."""
+        positions = sum(self._lengths(self.study.config.stability.prompts))
+        return sum(
+            2.0 * positions**2 * c.refits * (c.shape.d_model + c.refits) * c.shape.layers
+            for c in self.conditions.values()
+        )
+
+    def _evaluating(self) -> float:
+        tokens = self.tokens * self.study.config.corpus.held_out
+        return sum(
+            tokens * forward_operations(shape, self.context, self.vocabulary)
+            for shape in self._cells("evaluate")
         )
 
 
-def _corpus_characters(study: Study) -> int:
+def _corpus_characters(study: Study, width: float) -> float:
+    """Characters of the corpus; `width` is how many a token stands for."""
     files = [Path(path) for path in study.corpus_files()]
-    if not files:
-        return _CORPUS_CHARACTERS
-    return sum(path.stat().st_size for path in files if path.exists())
+    if files:
+        # Compressed text takes about a third.
+        packed = {".gz", ".bz2", ".xz", ".zst", ".parquet"}
+        return sum(
+            path.stat().st_size * (3 if path.suffix in packed else 1)
+            for path in files
+            if path.exists()
+        )
+    if isinstance(study.config.corpus, DataCorpus):  # of the hub: one epoch of it
+        training = study.config.training
+        return study.steps * training.batch * training.context * width
+    return _CORPUS_CHARACTERS
 
 
 def measured_speed(seconds: float = 0.3) -> float:

@@ -305,6 +305,7 @@ EDITS = {
     "sources/download": {"download_weights", "tokenizer", "corpus"},
     "source_places": set(),
     "estimate": set(),
+    "estimated_sizes": set(),
     "source_rules": set(),
     "exports/writing": EXPORTS,
     "exports/modeling_headstability": EXPORTS,

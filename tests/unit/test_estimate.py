@@ -20,14 +20,12 @@ from headstability.estimate import (
     Estimate,
     Stage,
     as_text,
-    cache_bytes,
-    checkpoint_bytes,
     forward_operations,
     measured_speed,
-    parameters,
     speed_of,
     totals,
 )
+from headstability.estimated_sizes import cache_bytes, checkpoint_bytes, parameters
 from headstability.jobs import expected_files
 from headstability.model import Shape, Transformer
 from headstability.schema import Architecture
@@ -85,7 +83,7 @@ def test_files_are_all_there_will_be():
     study = Study(edited("refits: 3"))
     stages = Estimate(study).stages()
     paths = [path for path, _ in expected_files(study)]
-    sidecars = [path for path in paths if path.endswith((".csv", ".pdf", ".png"))]
+    sidecars = [path for path in paths if path.endswith((".csv", ".pdf", ".png", ".md"))]
     jobs = sum(stage.jobs for stage in stages)
     benchmarks = sum(stage.jobs for stage in stages if stage.rule in BENCHMARKED)
     assert totals(stages)["files"] == len(paths) + len(sidecars) + jobs + benchmarks
@@ -111,8 +109,12 @@ def test_more_work_takes_more():
     assert of("train", "training: {steps: 200}").operations > 1.9 * (
         of("train", "training: {steps: 100}").operations
     )
-    few, many = of("stability", "refits: 2"), of("stability", "refits: 4")
+    few, many = of("similarity", "refits: 2"), of("similarity", "refits: 4")
     assert many.operations == pytest.approx(4 * few.operations)
+    assert many.size > 2 * few.size
+    temporary = of("cache", "caches: {keep: false}")
+    assert temporary.size < 0.01 * of("cache", "refits: 4").size
+    assert temporary.jobs == of("cache", "{}").jobs
     assert of("cache", "refits: 4").size == pytest.approx(
         2 * of("cache", "refits: 2").size, rel=0.01
     )

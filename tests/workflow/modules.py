@@ -160,6 +160,8 @@ MODULES = {
     "headstability/tables/published.py": NOTHING,
     "headstability/sources/importing.py": NOTHING,
     "headstability/source_places.py": NOTHING,
+    "headstability/estimate.py": NOTHING,
+    "headstability/estimated_sizes.py": NOTHING,
     "headstability/exports/writing.py": NOTHING,
     "headstability/errors.py": NOTHING,
     "headstability/progress.py": NOTHING,
