@@ -132,7 +132,7 @@ class Estimate:
     def _size(self, path: str) -> int:
         name = Path(path).name
         large = {
-            "documents.jsonl": lambda: 1.01 * self.corpus,
+            "documents.jsonl": self._documents_bytes,
             "train.bin": lambda: self._split_bytes(1 - self.study.config.corpus.held_out),
             "held_out.bin": lambda: self._split_bytes(self.study.config.corpus.held_out),
             "tokenizer.json": lambda: 50 * self.vocabulary,
@@ -157,6 +157,10 @@ class Estimate:
         if name.endswith(".safetensors"):
             return checkpoint_bytes(shape, self.context, self.vocabulary)
         return table_bytes(path, condition) if name.endswith(".csv") else FIXED[Path(path).suffix]
+
+    def _documents_bytes(self) -> float:
+        tokenised = getattr(self.study.config.corpus, "tokenised", False)
+        return self.tokens * (len(str(self.vocabulary)) + 1.5) if tokenised else 1.01 * self.corpus
 
     def _split_bytes(self, share: float) -> float:
         return self.tokens * share * (2 if self.vocabulary <= 2**16 else 4)
