@@ -16,7 +16,7 @@ def main(job: Job) -> None:
         write_bytes(job.output.documents, documents_to_jsonl(read_documents(job.spec)))
         return
     folder = resume_folder(job.output.documents) / "documents"
-    lock = ExclusiveLock(folder.with_suffix(".lock"), "reading the corpus")
+    lock = ExclusiveLock(folder / "lock", "reading the corpus")
     sources, commit = data_files(job.spec)
     files = GrowingFiles(folder, ["documents"], f"{commit} {job.fingerprint}")
     update = Progress("reading files of the corpus", len(sources)).update

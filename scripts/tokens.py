@@ -17,7 +17,7 @@ def main(job: Job) -> None:
     tokenizer = load_tokenizer(job.input.tokenizer, job.spec["bos"])
     paths = {**dict(job.input.items()), **dict(job.output.items())}
     folder = resume_folder(job.output.manifest) / "tokens"
-    lock = ExclusiveLock(folder.with_suffix(".lock"), "tokenising the corpus")
+    lock = ExclusiveLock(folder / "lock", "tokenising the corpus")
     size = Path(job.input.documents).stat().st_size
     update = Progress("tokenising (bytes)", size).update
     write_tokens(tokenizer, job.spec["bos"], paths, folder, job.resources.save_seconds, update)

@@ -1,6 +1,7 @@
 """A corpus of data sets, from files in several formats to token files."""
 
 import gzip
+import itertools
 import json
 import random
 
@@ -49,7 +50,7 @@ def expected(folder, texts):
     for split, text in zip(splits, texts, strict=True):
         found[split] += [[0]] * bool(found[split])
         found[split].append(tokenizer.encode(text, add_special_tokens=False).ids)
-    return {split: sum(parts, []) for split, parts in found.items()}
+    return {split: list(itertools.chain(*parts)) for split, parts in found.items()}
 
 
 def test_every_document_is_tokenised_in_order(study):
@@ -59,7 +60,7 @@ def test_every_document_is_tokenised_in_order(study):
         found = np.fromfile(folder / f"results/data/corpus/{split}.bin", dtype="<u2")
         assert found.tolist() == wanted
     assert "tokenising (bytes): 100 %" in output
-    assert not (folder / "results/data/corpus/.resume/tokens").exists()
+    assert not [path for path in contents(folder / "results/data") if ".resume" in path]
 
 
 def test_a_second_run_does_nothing_and_one_thread_gives_the_same(study):
@@ -68,10 +69,7 @@ def test_a_second_run_does_nothing_and_one_thread_gives_the_same(study):
     assert jobs(folder, TOKENS, *chosen) == []
     before = contents(folder / "results/data")
     snakemake(folder, TOKENS, "--cores", "1", "--forceall", *chosen)
-    after = contents(folder / "results/data")
-    assert {p: h for p, h in after.items() if ".resume" not in p} == {
-        p: h for p, h in before.items() if ".resume" not in p
-    }
+    assert contents(folder / "results/data") == before
 
 
 def test_ids_of_the_same_texts_make_the_same_token_files(study):
