@@ -1,6 +1,6 @@
 """What a study takes before it is started: jobs, files, disk, operations, time.
 
-Formulas of docs/methods.md, "Estimate"; the tests compare them with finished runs.
+Formulas of docs/models.md, "Estimate"; the tests compare them with finished runs.
 """
 
 import math

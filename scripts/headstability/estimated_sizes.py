@@ -1,4 +1,4 @@
-"""Bytes of a study's files before there are any (docs/methods.md, "Estimate").
+"""Bytes of a study's files before there are any (docs/models.md, "Estimate").
 
 Arrays and weights follow from their shapes; rows of tables are counted, and take about what they
 take in the studies that were measured; figures take the mean of those.

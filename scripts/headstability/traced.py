@@ -1,7 +1,7 @@
 """What a model must offer to be cached and ablated, whoever trained it.
 
 `model.Transformer` offers it for models of the study's kind, `adapters.ForeignModel` for those
-that the library `transformers` runs (docs/methods.md, "Models trained elsewhere").
+that the library `transformers` runs (docs/models.md, "Models trained elsewhere").
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Trained cells in the formats of other tools (docs/methods.md, "Export").
+"""Trained cells in the formats of other tools (docs/models.md, "Export").
 
 Nothing is computed: weights change names and layouts only, so reading an export back gives the
 same weights to the bit. Every file has its hash beside it.

@@ -1,4 +1,4 @@
-"""Weights trained elsewhere as checkpoints of a cell (docs/methods.md, "Models trained elsewhere").
+"""Weights trained elsewhere as checkpoints of a cell (docs/models.md, "Models trained elsewhere").
 
 What an import leaves is what training leaves, but for the training table: a checkpoint a step and
 a provenance.

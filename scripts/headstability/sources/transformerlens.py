@@ -1,6 +1,6 @@
 """State dicts in the layout of TransformerLens, read and written.
 
-See docs/methods.md, "Models trained elsewhere". Only the architecture of `model.Transformer` is
+See docs/models.md, "Models trained elsewhere". Only the architecture of `model.Transformer` is
 read: learned positions, LayerNorm before each sublayer, a GELU MLP four times as wide or none,
 untied unembedding with bias.
 """
