@@ -135,8 +135,8 @@ class Study:
 
     @property
     def at_start(self) -> dict[str, str]:
-        """Wildcards of the untrained reference."""
-        return {"step": "0", "weight_decay": self.weight_decays[0]}
+        """Wildcards of the untrained reference: at the smallest weight decay, in whatever order."""
+        return {"step": "0", "weight_decay": min(self.weight_decays, key=float)}
 
     def values(self) -> dict[str, list[str]]:
         """Every value of the wildcards that span the grid."""

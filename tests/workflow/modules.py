@@ -46,7 +46,10 @@ TABLES = (
 )
 # Tables over all conditions; figures of single conditions are not below them.
 AGGREGATES = (HEADS, LAYERS, CROSS_LAYER, COMMONNESS, LENGTHS, PERPLEXITY, ADJUSTED, CLAIMS)
-AGGREGATES += (DOSE, NEEDED, ROLES)
+AGGREGATES += (DOSE, NEEDED, ROLES, "Table of norms of activations")
+# With weight decay 0 gone: one decay has no dose response, dead heads are told by another, and
+# the untrained reference has yet to be made for it.
+WITHOUT_ZERO = (*(table for table in AGGREGATES if table != DOSE), ANCHORS, "Caching .* step 0")
 SCORES = "Roles of the heads"
 BIASES = "Adjusted stability"
 # What asks whether a head is dead, and the claims.

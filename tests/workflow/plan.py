@@ -40,6 +40,8 @@ class Plan:
         step=30,
         prompts="passages",
         text="passages",
+        crossed=False,
+        untrained=True,
     ):
         self.needs = {CORPUS: {}, TOKENIZER: {CORPUS}, TOKENS: {CORPUS, TOKENIZER}}
         for name in {prompts, text} - {"held_out"}:
@@ -102,12 +104,14 @@ class Plan:
             self.needs[f"Figure: head atlas of {condition}"] = atlas
         self.needs["Figure: perplexity on whole texts"] = {PERPLEXITY}
         self.needs["Figure: stability by prompt length"] = {LENGTHS}
-        self._questions(architectures, decays, refits, step, prompts)
+        self._questions(architectures, decays, refits, step, prompts, crossed)
         self._claims(architectures, decays, refits, step, prompts)
+        if untrained:
+            self._untrained(architectures, min(decays, key=float), refits, prompts)
         assert set().union(*self.needs.values()) <= self.needs.keys()
 
-    def _questions(self, architectures, decays, refits, step, prompts):
-        """Dose response, refits needed and roles; no seeds are crossed, no steps listed."""
+    def _questions(self, architectures, decays, refits, step, prompts, crossed):
+        """Dose response, refits needed and roles; no steps are listed, no origins to be told."""
         checked, stabilities, scored = set(), set(), set()
         for condition in (f"{name}, wd {decay}" for name in architectures for decay in decays):
             scores = f"Roles of the heads of {condition}"
@@ -118,8 +122,10 @@ class Plan:
             scored.add(scores)
             stabilities.add(f"Stability of {condition}, step {step}")
             checked.add(f"Checking that the refits of {condition} differ")
-        self.needs[NEEDED], self.needs[ROLES] = stabilities, scored
-        self.needs[NEEDED.replace("Table of", "Figure:")] = {NEEDED}
+        self.needs[ROLES] = scored
+        if not crossed:
+            self.needs[NEEDED] = stabilities
+            self.needs[NEEDED.replace("Table of", "Figure:")] = {NEEDED}
         self.needs["Figure: stability by role"] = {ROLES}
         if len(decays) > 1:
             adjusted = {s.replace("Stability", "Adjusted stability") for s in stabilities}
@@ -141,7 +147,12 @@ class Plan:
             plain = f"{condition.split(',')[0]}, wd 0"
             without = {f"Ablating {plain}, {r}" for r in refits} if "0" in decays else set()
             self.needs[f"Table of the anchor's heads of {condition}"] |= ablations | without
-        for condition in (f"{name}, wd {decays[0]}" for name in architectures):
+        self.needs["Figure: adjusted stability"] = {ADJUSTED}
+        self.needs["Figure: the claims"] = {CLAIMS}
+
+    def _untrained(self, architectures, decay, refits, prompts):
+        """The reference of step 0, for which one weight decay stands."""
+        for condition in (f"{name}, wd {decay}" for name in architectures):
             caches = {
                 f"Caching {condition}, {refit}, step 0, on {prompts}": refit for refit in refits
             }
@@ -152,8 +163,6 @@ class Plan:
             self.needs[compared] = {*caches, f"Checking that the refits of {condition} differ"}
             self.needs[f"Stability of {condition}, step 0"] = {compared}
             self.needs[ADJUSTED].add(f"Stability of {condition}, step 0")
-        self.needs["Figure: adjusted stability"] = {ADJUSTED}
-        self.needs["Figure: the claims"] = {CLAIMS}
 
     def _streams(self, architectures, decays, refits, step, prompts):
         """Residual streams, norms and the map of heads."""

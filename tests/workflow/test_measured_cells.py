@@ -16,6 +16,7 @@ from headstability.files import read_csv
 from headstability.triangles import pattern_of
 
 CONTEXT = 32
+INCLUDED = ["layer_stability", "stability_ablation", "perplexity", "prompt_length", "head_atlas"]
 WORDS = "Fellow citizens of the Senate and of the House of Representatives, we meet again."
 
 
@@ -36,6 +37,7 @@ def extended(smoke):
         atlas={"prompt": 2, "heads": 2, "tokens": 5},
         architectures={"two": {"layers": 2, "heads": 4, "d_model": 16, "mlp": False}},
         weight_decays=[0.1],
+        figures={"include": INCLUDED},
     )
     snakemake(smoke, "--cores", "2", *study)
     return smoke

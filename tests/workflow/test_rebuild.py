@@ -9,7 +9,16 @@ from contextlib import ExitStack
 import pytest
 import yaml
 from driver import SMOKE, jobs
-from modules import AGGREGATES, ATLAS, EVERYTHING, FIGURES, MODULES, NOTHING
+from modules import (
+    AGGREGATES,
+    ATLAS,
+    EVERYTHING,
+    FIGURES,
+    MAP,
+    MODULES,
+    NOTHING,
+    WITHOUT_ZERO,
+)
 from plan import HEADS, Plan, edited, expect, removed, rewritten
 
 STUDY = "studies/smoke.yaml"
@@ -122,6 +131,7 @@ CONFIG = {
         "learning_rate: 2.0e-2\n  evaluate_every: 15\n  held_out_rows: 32\n"
         "  checkpoint_steps: [15]",
         ("Training",),
+        {"untrained": False},
     ),
     "two values of training swapped": (
         "evaluate_every: 15\n  held_out_rows: 32",
@@ -139,14 +149,19 @@ CONFIG = {
         f"{TWO.replace('two', 'one')}\n  {ONE.replace('one', 'two')}",
         ("Training",),
     ),
-    "architectures reordered": (f"{ONE}\n  {TWO}", f"{TWO}\n  {ONE}", AGGREGATES),
+    "architectures reordered": (f"{ONE}\n  {TWO}", f"{TWO}\n  {ONE}", (*AGGREGATES, MAP)),
     "architecture added": (
         TWO,
         f"{TWO}\n  three: {{layers: 1, heads: 1, d_model: 8}}",
         ("Training three", *AGGREGATES),
         {"architectures": ("one", "two", "three")},
     ),
-    "architecture removed": (f"{ONE}\n", "\n", AGGREGATES, {"architectures": ("two",)}),
+    "architecture removed": (
+        f"{ONE}\n",
+        "\n",
+        (*AGGREGATES, MAP),
+        {"architectures": ("two",)},
+    ),
     "architecture renamed": (
         "two:",
         "second:",
@@ -160,7 +175,7 @@ CONFIG = {
         (r"Training .*, wd 0\.2", *AGGREGATES),
         {"decays": ("0", "0.1", "0.2")},
     ),
-    "weight decay removed": ("[0, 0.1]", "[0.1]", AGGREGATES, {"decays": ("0.1",)}),
+    "weight decay removed": ("[0, 0.1]", "[0.1]", WITHOUT_ZERO, {"decays": ("0.1",)}),
     "weight decays reordered": ("[0, 0.1]", "[0.1, 0]", AGGREGATES),
     # Refits
     "seed added": (
@@ -181,7 +196,7 @@ CONFIG = {
         "refits: 2",
         "refits: {init_seeds: [1, 2], data_seeds: [7]}",
         ("Training",),
-        {"refits": ("init1-data7", "init2-data7")},
+        {"refits": ("init1-data7", "init2-data7"), "crossed": True},
     ),
     # Prompts and what is measured on them
     "prompts.count": ("count: 6", "count: 7", ("Making the prompt set",)),

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from driver import SMOKE, contents, jobs, snakemake, start, wait_for, write_study
-from modules import AGGREGATES
+from modules import AGGREGATES, ANCHORS, ATLAS, BY_LENGTH, MAP, WITHOUT_ZERO
 from plan import CORPUS, Plan, edited, expect
 
 STUDY = "studies/smoke.yaml"
@@ -109,7 +109,7 @@ def test_a_deleted_cache(finished):
     expect(finished, [])
     expect(finished, [caching], name)
     with edited(finished / "scripts/headstability/similarity.py", "2**16", "2**15"):
-        expect(finished, [caching, *Plan().below("Comparing")])
+        expect(finished, Plan().below(caching, "Comparing", BY_LENGTH))
     run(finished, name)
     expect(finished, [])
     assert contents(finished / RESULTS) == before
@@ -123,18 +123,20 @@ def test_a_study_that_shrinks_and_grows(finished, smoke):
     with ExitStack() as stack:
         stack.enter_context(edited(finished / STUDY, two, ""))
         stack.enter_context(edited(finished / STUDY, "[0, 0.1]", "[0.1]"))
-        expect(finished, Plan(**small).below(*AGGREGATES))
+        expect(finished, Plan(**small).below(*WITHOUT_ZERO, MAP))
         with edited(finished / STUDY, "refits: 2", "refits: [1, 2, 3]"):
             grown = Plan(**small, refits=("seed1", "seed2", "seed3"))
-            new = grown.below("Training .*, seed3")
+            new = grown.below("Training .*, seed3", *WITHOUT_ZERO)
             expect(finished, new)
             assert len([job for job in new if job.startswith("Training")]) == 1
             run(finished)
             expect(finished, [])
             with edited(finished / STUDY, "[1, 2, 3]", "[3, 1, 2]"):
-                expect(finished, grown.below("Table of the anchor"))
-        expect(finished, Plan(**small).below("Checking"))
-    expect(finished, Plan().below(r"Checking .* one, wd 0\.1", *AGGREGATES))
+                expect(finished, grown.below("Table of the anchor", ATLAS))
+        expect(finished, Plan(**small).below("Checking", ATLAS, "Roles of"))
+    one = r"one, wd 0\.1"
+    again = (f"Checking .* {one}", f"Roles of .* {one}", f"{ATLAS} .* {one}", ANCHORS)
+    expect(finished, Plan().below(*again, *AGGREGATES, MAP))
     run(finished)
     expect(finished, [])
     after = contents(finished / RESULTS)
