@@ -1,7 +1,7 @@
 """Models of the library `transformers`, run layer by layer through hooks.
 
 The library's own eager attention computes everything: an adapter only reads what goes into a
-layer's output projection, and can put something else in its place (docs/methods.md, "Models
+layer's output projection, and can put something else in its place (docs/models.md, "Models
 trained elsewhere"). So patterns, z and ablations are the library's to the last bit.
 """
 

@@ -107,5 +107,5 @@ def refuse_unknown(names: Iterable[str], known: Iterable[str], path: str | Path)
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise UserError(
             f"{path} has the tensor {unknown[0]!r}{more}, which belongs to no architecture this "
-            "reader knows (docs/methods.md, Models trained elsewhere)"
+            "reader knows (docs/models.md, Models trained elsewhere)"
         )
