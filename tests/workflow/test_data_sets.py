@@ -18,6 +18,7 @@ CONFIG = """study: data
 architectures: {one: {layers: 1, heads: 2, d_model: 16}}
 training: {steps: 5, context: 32}
 tokenizer: {type: bpe, vocabulary: 300}
+prompts: {passages: {type: held_out, count: 4, tokens: 12}}
 """
 
 
