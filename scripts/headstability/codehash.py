@@ -39,9 +39,8 @@ def code_hashes(script: str | Path) -> dict[str, str]:
         name, path = waiting.pop()
         if name in found:
             continue
-        text = _tree_text(path, _stamp(path))
-        found[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        for imported in sorted(_imports(path, name)):
+        found[name] = _tree_hash(path, _stamp(path))
+        for imported in sorted(_imports(path, name, _stamp(path))):
             waiting += [item for item in _local(imported, root) if item[0] not in WITHOUT_EFFECT]
     return found
 
@@ -66,11 +65,12 @@ def _local(module: str, root: Path) -> list[tuple[str, Path]]:
     return found
 
 
-def _imports(path: Path, name: str) -> set[str]:
+@cache
+def _imports(path: Path, name: str, stamp: tuple[int, int]) -> frozenset[str]:
     """Dotted names a file imports, wherever the statement stands, relative ones resolved."""
     names: set[str] = set()
     is_package = path.name == "__init__.py"
-    for node in ast.walk(_parse(path, _stamp(path))):
+    for node in ast.walk(_parse(path, stamp)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -81,7 +81,7 @@ def _imports(path: Path, name: str) -> set[str]:
                 base = ".".join([*package, base] if base else package)
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
-    return names
+    return frozenset(names)
 
 
 @cache
@@ -91,8 +91,8 @@ def _parse(path: Path, stamp: tuple[int, int]) -> ast.Module:
 
 
 @cache
-def _tree_text(path: Path, stamp: tuple[int, int]) -> str:
-    return _dump(_parse(path, stamp))
+def _tree_hash(path: Path, stamp: tuple[int, int]) -> str:
+    return hashlib.sha256(_dump(_parse(path, stamp)).encode()).hexdigest()[:16]
 
 
 def _dump(node: object) -> str:
