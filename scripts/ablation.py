@@ -5,6 +5,7 @@ import torch
 from headstability.ablation import ablate_heads, ablation_table
 from headstability.files import read_json, write_csv
 from headstability.loading import load_model
+from headstability.memory import keep_freed_memory
 from headstability.model import choose_device
 from headstability.progress import Progress
 from headstability.tokens import open_tokens
@@ -14,6 +15,7 @@ from job import Job, run
 def main(job: Job) -> None:
     """Write what removing each head costs, on a prompt set or on held-out rows."""
     torch.set_num_threads(job.threads)
+    keep_freed_memory()
     model, _ = load_model(job.input.weights)
     if job.spec["text"] == "held_out":
         manifest, path = job.input.text

@@ -5,6 +5,7 @@ import torch
 
 from headstability.files import write_csv
 from headstability.loading import load_model
+from headstability.memory import keep_freed_memory
 from headstability.model import choose_device
 from headstability.perplexity import text_losses
 from headstability.progress import Progress
@@ -17,6 +18,7 @@ from job import Job, run
 def main(job: Job) -> None:
     """Write the perplexity of every refit on the held-out documents and the user's texts."""
     torch.set_num_threads(job.threads)
+    keep_freed_memory()
     held_out = open_tokens(job.input.manifest, job.input.held_out, "held_out")
     tokenizer = load_tokenizer(job.input.tokenizer, job.spec["bos"])
     texts = token_texts(job.spec["texts"], tokenizer, held_out)

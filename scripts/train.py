@@ -6,6 +6,7 @@ import torch
 
 from headstability.files import write_csv, write_json
 from headstability.liveness import ExclusiveLock, resume_folder
+from headstability.memory import keep_freed_memory
 from headstability.model import Shape
 from headstability.recipe import Cell, Recipe
 from headstability.tokens import open_tokens
@@ -16,6 +17,7 @@ from job import Job, StopSignals, run
 def main(job: Job) -> None:
     """Train, or go on training, and write weights, training table and provenance."""
     torch.set_num_threads(job.threads)
+    keep_freed_memory()
     train = open_tokens(job.input.manifest, job.input.train, "train")
     held_out = open_tokens(job.input.manifest, job.input.held_out, "held_out")
     spec = job.spec

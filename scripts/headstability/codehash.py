@@ -39,16 +39,24 @@ def code_hashes(script: str | Path) -> dict[str, str]:
         name, path = waiting.pop()
         if name in found:
             continue
-        found[name] = _tree_hash(path, _stamp(path))
-        for imported in sorted(_imports(path, name, _stamp(path))):
+        found[name], imports = _read(path, name, _stamp(path))
+        for imported in imports:
             waiting += [item for item in _local(imported, root) if item[0] not in WITHOUT_EFFECT]
     return found
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file does, so that parsed files can be kept between rules."""
+    """What changes when a file does, so that what was read of it can be kept between rules."""
     status = path.stat()
     return status.st_mtime_ns, status.st_size
+
+
+@cache
+def _read(path: Path, name: str, stamp: tuple[int, int]) -> tuple[str, list[str]]:
+    """The hash of a file's code, and the dotted names it imports."""
+    del stamp  # only tells versions of the file apart
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    return hashlib.sha256(_dump(tree).encode()).hexdigest()[:16], sorted(_imports(tree, path, name))
 
 
 def _local(module: str, root: Path) -> list[tuple[str, Path]]:
@@ -65,12 +73,11 @@ def _local(module: str, root: Path) -> list[tuple[str, Path]]:
     return found
 
 
-@cache
-def _imports(path: Path, name: str, stamp: tuple[int, int]) -> frozenset[str]:
+def _imports(tree: ast.Module, path: Path, name: str) -> set[str]:
     """Dotted names a file imports, wherever the statement stands, relative ones resolved."""
     names: set[str] = set()
     is_package = path.name == "__init__.py"
-    for node in ast.walk(_parse(path, stamp)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -81,18 +88,7 @@ def _imports(path: Path, name: str, stamp: tuple[int, int]) -> frozenset[str]:
                 base = ".".join([*package, base] if base else package)
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
-    return frozenset(names)
-
-
-@cache
-def _parse(path: Path, stamp: tuple[int, int]) -> ast.Module:
-    del stamp  # only tells versions of the file apart
-    return ast.parse(path.read_bytes(), filename=str(path))
-
-
-@cache
-def _tree_hash(path: Path, stamp: tuple[int, int]) -> str:
-    return hashlib.sha256(_dump(_parse(path, stamp)).encode()).hexdigest()[:16]
+    return names
 
 
 def _dump(node: object) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from headstability.memory import keep_freed_memory
 from headstability.model import Shape
 from headstability.precision import products
 from headstability.recipe import Cell, Recipe
@@ -33,6 +34,7 @@ class Ours:
     compiled: str | None
 
     def __post_init__(self):
+        keep_freed_memory()
         ids = np.memmap(self.path, dtype=np.uint16, mode="r")
         tokens = TokenFile(ids, 0, self.shape["vocabulary"], "benchmark")
         never = 10**9

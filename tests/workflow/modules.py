@@ -65,6 +65,7 @@ MODULES = {
     "headstability/recipe.py": ("Training",),
     "headstability/batches.py": ("Training",),
     "headstability/losses.py": ("Training",),
+    "headstability/memory.py": ("Training",),
     "headstability/precision.py": ("Training",),
     "headstability/checkpoints.py": ("Training",),
     "headstability/tokenization.py": ("Making the tokenizer", "Perplexity"),
