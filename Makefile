@@ -2,6 +2,7 @@
 # make test     set up once, then run the tests
 # make smoke    the smallest study, about a minute
 # make figures  only figures (or any target: make TARGET=layer_stability)
+# make slurm    set up for a Slurm cluster as well (docs/slurm.md)
 # make verify   every file of the study against its recorded hash
 # make estimate what a study takes before it is started (DEVICE=h100: on a GPU, not this machine)
 # make why      why anything (or TARGET=...) would be made again
@@ -19,7 +20,7 @@ TESTS ?= tests
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run test smoke figures verify estimate why adopt check clean-environment
+.PHONY: run test slurm smoke figures verify estimate why adopt check clean-environment
 .DEFAULT_GOAL := run
 
 run: .venv/.installed
@@ -47,7 +48,7 @@ why: .venv/.installed
 adopt: .venv/.installed
 	$(SNAKEMAKE) --touch --forceall --cores 1 $(if $(CONFIG),--configfile $(CONFIG))
 
-test: .venv/.installed
+test: .venv/.installed .venv/.slurm
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(TESTS)
 
 # Formatting and lint, as the tests run them.
@@ -62,6 +63,13 @@ check:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/lock.txt
 	@touch $@
+
+# For profiles/slurm; `make test` drives a real Slurm where one can be started.
+.venv/.slurm: envs/slurm.txt .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/slurm.txt
+	@touch $@
+
+slurm: .venv/.installed .venv/.slurm
 
 clean-environment:
 	rm -rf .venv

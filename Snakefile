@@ -14,6 +14,7 @@ if "study" not in config:
 
 
 include: "rules/common.smk"
+include: "rules/cluster.smk"
 include: "rules/corpus.smk"
 include: "rules/cells.smk"
 include: "rules/sources.smk"
@@ -38,6 +39,11 @@ rule all:
         rules.tables.input,
         rules.measurements.input,
     localrule: True
+
+
+onstart:
+    if on_cluster():
+        enter_cluster()
 
 
 onsuccess:

@@ -16,8 +16,8 @@ rule ablation:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("ablation"),
+        runtime=minutes("ablation"),
         gpu_slots=1,
     params:
         spec=spec("ablation"),
@@ -36,6 +36,7 @@ rule heads_table:
         dead=paths.table_of("dead_heads"),
     log:
         paths.log_of("tables/heads"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -58,6 +59,7 @@ rule stability_ablation_table:
         trend=paths.table_of("stability_ablation_trend"),
     log:
         paths.log_of("tables/stability_ablation"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -79,6 +81,7 @@ rule stability_ablation:
         **figure_files("stability_ablation"),
     log:
         paths.log_of("figures/stability_ablation"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

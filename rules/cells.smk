@@ -21,8 +21,8 @@ rule train:
     # Two single-thread cells side by side beat one cell on two threads by half.
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=memory("train"),
+        runtime=minutes("train"),
         gpu_slots=1,
         # Least time between saved states: how much work a killed job can lose.
         save_seconds=20,
@@ -49,8 +49,8 @@ rule cache:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory("cache"),
+        runtime=minutes("cache"),
         gpu_slots=1,
     params:
         spec=spec("cache"),
@@ -69,6 +69,7 @@ rule refits:
         refits=paths.refits,
     log:
         paths.log_of(f"refits/{paths.condition_name}"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1

@@ -18,8 +18,8 @@ rule adjust:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory("adjust"),
+        runtime=minutes("adjust"),
     params:
         spec=spec("adjust"),
     message:
@@ -40,6 +40,7 @@ rule adjusted_table:
         table=paths.table_of("adjusted"),
     log:
         paths.log_of("tables/adjusted"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -61,6 +62,7 @@ rule adjusted:
         **figure_files("adjusted"),
     log:
         paths.log_of("figures/adjusted"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -91,6 +93,7 @@ rule claims_table:
         report=paths.claims_report,
     log:
         paths.log_of("tables/claims"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -112,6 +115,7 @@ rule claims:
         **figure_files("claims"),
     log:
         paths.log_of("figures/claims"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -7,6 +7,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from headstability.catalogue import CATEGORIES, FIGURES
 from headstability.errors import UserError
+from headstability.handover import handed_over
 from headstability.jobs import Parameters, canonical, measurement_paths
 from headstability.liveness import forget_finished, mark_running
 from headstability.paths import fill
@@ -17,6 +18,15 @@ from headstability.versions import torch_note
 def stop(error):
     """End the run with one message. An exception would be shown with a traceback."""
     sys.exit(f"\nError: {error}\n")
+
+
+def handed():
+    """Config and code hashes: on another node, those of the run that submitted the job."""
+    try:
+        run = handed_over() if workflow.remote_exec else None
+    except UserError as error:
+        stop(error)
+    return run or (config, None)
 
 
 def load_study(config):
@@ -111,11 +121,12 @@ def explain_unknown_output(wildcards):
 
 
 mark_running()
-study = load_study(config)
+run_config, run_code = handed()
+study = load_study(run_config)
 paths = study.paths
 # Hashed now: Snakemake asks for some parameters only when a job starts, and would then see code
 # that was edited in the meantime.
-parameters = Parameters(study, SCRIPTS)
+parameters = Parameters(study, SCRIPTS, run_code)
 
 # Every checkpoint of a cell. Rules that read one list them all: a step added to the config is an
 # output Snakemake has no record of, and of such a job it compares no parameters. Unless somebody

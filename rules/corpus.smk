@@ -12,8 +12,8 @@ rule corpus:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory("corpus"),
+        runtime=minutes("corpus"),
     params:
         spec=spec("corpus"),
     message:
@@ -34,8 +34,8 @@ rule tokenizer:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("tokenizer"),
+        runtime=minutes("tokenizer"),
     params:
         spec=spec("tokenizer"),
     message:
@@ -61,8 +61,8 @@ rule tokens:
     # Snakemake gives as many of these as there are.
     threads: 16
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory("tokens"),
+        runtime=minutes("tokens"),
         save_seconds=20,
     params:
         spec=spec("tokens"),

@@ -16,8 +16,8 @@ rule head_atlas_table:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory("head_atlas_table"),
+        runtime=minutes("head_atlas_table"),
     params:
         spec=spec("head_atlas_table"),
     message:
@@ -33,6 +33,7 @@ rule draw_head_atlas:
         **figure_files("head_atlas"),
     log:
         paths.log_of(f"figures/{FIGURES['head_atlas']}"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -9,6 +9,7 @@ rule cross_layer_table:
         table=paths.table_of("cross_layer"),
     log:
         paths.log_of("tables/cross_layer"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -30,6 +31,7 @@ rule cross_layer:
         **figure_files("cross_layer"),
     log:
         paths.log_of("figures/cross_layer"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -51,6 +53,7 @@ rule commonness_table:
         table=paths.table_of("commonness"),
     log:
         paths.log_of("tables/commonness"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -72,6 +75,7 @@ rule commonness:
         **figure_files("commonness"),
     log:
         paths.log_of("figures/commonness"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -93,6 +97,7 @@ rule weight_decay_contrast_table:
         table=paths.table_of("weight_decay_contrast"),
     log:
         paths.log_of("tables/weight_decay_contrast"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -114,6 +119,7 @@ rule weight_decay_contrast:
         **figure_files("weight_decay_contrast"),
     log:
         paths.log_of("figures/weight_decay_contrast"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -135,6 +141,7 @@ rule extremes_table:
         table=paths.table_of("extremes"),
     log:
         paths.log_of("tables/extremes"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -156,6 +163,7 @@ rule extremes:
         **figure_files("extremes"),
     log:
         paths.log_of("figures/extremes"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -19,8 +19,9 @@ rule evaluate:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=memory("evaluate"),
+        runtime=minutes("evaluate"),
+        gpu_slots=1,
     params:
         spec=spec("evaluate"),
     message:
@@ -36,6 +37,7 @@ rule perplexity_table:
         table=paths.table_of("perplexity"),
     log:
         paths.log_of("tables/perplexity"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -57,6 +59,7 @@ rule perplexity:
         **figure_files("perplexity"),
     log:
         paths.log_of("figures/perplexity"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -16,8 +16,8 @@ rule prefixes:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory("prefixes"),
+        runtime=minutes("prefixes"),
     params:
         spec=spec("prefixes"),
     message:
@@ -33,6 +33,7 @@ rule prompt_length_table:
         table=paths.table_of("prompt_length"),
     log:
         paths.log_of("tables/prompt_length"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -54,6 +55,7 @@ rule prompt_length:
         **figure_files("prompt_length"),
     log:
         paths.log_of("figures/prompt_length"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

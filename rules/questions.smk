@@ -9,6 +9,7 @@ rule origin_table:
         table=paths.table_of("origin"),
     log:
         paths.log_of("tables/origin"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -30,6 +31,7 @@ rule origin:
         **figure_files("origin"),
     log:
         paths.log_of("figures/origin"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -53,6 +55,7 @@ rule dose_table:
         table=paths.table_of("dose"),
     log:
         paths.log_of("tables/dose"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -74,6 +77,7 @@ rule dose:
         **figure_files("dose"),
     log:
         paths.log_of("figures/dose"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -99,6 +103,7 @@ rule time_course_table:
         table=paths.table_of("time_course"),
     log:
         paths.log_of("tables/time_course"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -120,6 +125,7 @@ rule time_course:
         **figure_files("time_course"),
     log:
         paths.log_of("figures/time_course"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -141,6 +147,7 @@ rule refits_needed_table:
         table=paths.table_of("refits_needed"),
     log:
         paths.log_of("tables/refits_needed"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -162,6 +169,7 @@ rule refits_needed:
         **figure_files("refits_needed"),
     log:
         paths.log_of("figures/refits_needed"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -194,8 +202,9 @@ rule role_scores:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("role_scores"),
+        runtime=minutes("role_scores"),
+        gpu_slots=1,
     params:
         spec=spec("role_scores"),
     message:
@@ -213,6 +222,7 @@ rule roles_table:
         stability=paths.table_of("roles_stability"),
     log:
         paths.log_of("tables/roles"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -235,6 +245,7 @@ rule roles:
         **figure_files("roles"),
     log:
         paths.log_of("figures/roles"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -40,6 +40,7 @@ rule import_weights:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu_slots=1,
     params:
         spec=spec("import_weights"),
     message:

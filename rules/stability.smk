@@ -18,8 +18,8 @@ rule similarity:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("similarity"),
+        runtime=minutes("similarity"),
     params:
         spec=spec("similarity"),
     message:
@@ -46,8 +46,8 @@ rule stability:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory("stability"),
+        runtime=minutes("stability"),
     params:
         spec=spec("stability"),
     message:
@@ -64,6 +64,7 @@ rule layer_stability_table:
         table=paths.table_of("layer_stability"),
     log:
         paths.log_of("tables/layer_stability"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -86,6 +87,7 @@ rule layer_stability:
         **figure_files("layer_stability"),
     log:
         paths.log_of("figures/layer_stability"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -138,6 +140,7 @@ rule head_map_table:
         table=paths.table_of(FIGURES["head_map"]),
     log:
         paths.log_of(f"tables/{FIGURES['head_map']}"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -159,6 +162,7 @@ rule draw_head_map:
         **figure_files("head_map"),
     log:
         paths.log_of(f"figures/{FIGURES['head_map']}"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -186,6 +190,7 @@ rule pairwise_table:
         table=paths.table_of(FIGURES["pairwise"]),
     log:
         paths.log_of(f"tables/{FIGURES['pairwise']}"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -207,6 +212,7 @@ rule draw_pairwise:
         **figure_files("pairwise"),
     log:
         paths.log_of(f"figures/{FIGURES['pairwise']}"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -18,8 +18,8 @@ rule residual_similarity:
     # The result does not depend on it.
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory("residual_similarity"),
+        runtime=minutes("residual_similarity"),
     params:
         spec=spec("residual_similarity"),
     message:
@@ -44,8 +44,8 @@ rule norms:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory("norms"),
+        runtime=minutes("norms"),
     params:
         spec=spec("norms"),
     message:
@@ -62,6 +62,7 @@ rule residual_table:
         table=paths.table_of("residual"),
     log:
         paths.log_of("tables/residual"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -83,6 +84,7 @@ rule residual:
         **figure_files("residual"),
     log:
         paths.log_of("figures/residual"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -104,6 +106,7 @@ rule attention_norms_table:
         table=paths.table_of("attention_norms"),
     log:
         paths.log_of("tables/attention_norms"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -125,6 +128,7 @@ rule attention_norms:
         **figure_files("attention_norms"),
     log:
         paths.log_of("figures/attention_norms"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -147,6 +151,7 @@ rule weight_norms_table:
         table=paths.table_of("weight_norms"),
     log:
         paths.log_of("tables/weight_norms"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -168,6 +173,7 @@ rule weight_norms:
         **figure_files("weight_norms"),
     log:
         paths.log_of("figures/weight_norms"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -197,8 +203,8 @@ rule meta_sne_table:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=memory("meta_sne_table"),
+        runtime=minutes("meta_sne_table"),
     params:
         spec=spec("meta_sne_table"),
     message:
@@ -214,6 +220,7 @@ rule draw_meta_sne:
         **figure_files("meta_sne"),
     log:
         paths.log_of(f"figures/{FIGURES['meta_sne']}"),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -15,6 +15,7 @@ from headstability.codehash import code_hashes
 from headstability.errors import DamagedFile, UserError
 from headstability.files import set_aside, write_failure
 from headstability.liveness import end_with_snakemake
+from headstability.node import take_gpu
 
 
 class Job:
@@ -80,6 +81,8 @@ def run(snakemake: Any, main: Callable[[Job], None]) -> None:
         sys.stdout = sys.stderr = _Tee(sys.stderr, log)
         end_with_snakemake()
         try:
+            if snakemake.resources.get("gpu_slots"):
+                take_gpu()
             main(Job(snakemake))
         except Exception as error:
             message = _message(error, log_path)

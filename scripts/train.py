@@ -8,6 +8,7 @@ from headstability.files import write_csv, write_json
 from headstability.liveness import ExclusiveLock, resume_folder
 from headstability.memory import keep_freed_memory
 from headstability.model import Shape
+from headstability.node import node_copy
 from headstability.recipe import Cell, Recipe
 from headstability.tokens import open_tokens
 from headstability.training import Trainer, publish
@@ -18,7 +19,7 @@ def main(job: Job) -> None:
     """Train, or go on training, and write weights, training table and provenance."""
     torch.set_num_threads(job.threads)
     keep_freed_memory()
-    train = open_tokens(job.input.manifest, job.input.train, "train")
+    train = open_tokens(job.input.manifest, job.input.train, "train", node_copy)
     held_out = open_tokens(job.input.manifest, job.input.held_out, "held_out")
     spec = job.spec
     cell = Cell(

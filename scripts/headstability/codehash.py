@@ -10,12 +10,13 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-# Modules whose work never reaches an output: messages, progress, locks. Rewording a message must
-# not retrain a model.
+# Modules whose work never reaches an output: messages, progress, locks, copies that hold the bytes
+# of the original. Rewording a message must not retrain a model.
 WITHOUT_EFFECT = {
     "job",
     "headstability.errors",
     "headstability.liveness",
+    "headstability.node",
     "headstability.progress",
 }
 # Fields that differ between Python versions or hold no code.

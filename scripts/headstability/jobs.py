@@ -60,15 +60,20 @@ class Parameters:
     count as current the next time.
     """
 
-    def __init__(self, study: Study, scripts: Path) -> None:
+    def __init__(
+        self, study: Study, scripts: Path, code: dict[str, dict[str, str]] | None = None
+    ) -> None:
         """Hash the code of every rule.
 
         Args:
             study: the study.
             scripts: folder of the scripts; a rule's is <rule>.py.
+            code: the hashes, if they are known: a job on another node takes those of its run.
         """
         self.study = study
-        self.code = {rule: code_hashes(scripts / f"{rule}.py") for rule in RULES}
+        if code is None:
+            code = {rule: code_hashes(scripts / f"{rule}.py") for rule in RULES}
+        self.code = code
         self.digests: dict[tuple, str] = {}
         self._wildcards = {rule: _wildcard_names(study, rule) for rule in KINDS}
 

@@ -17,6 +17,7 @@ from .errors import UserError
 RUN_MARK = Path(".snakemake", "headstability.running")
 # Jobs inherit the number of the Snakemake process that starts them. Their parents do not tell: a
 # job whose Snakemake was killed while it was starting has none of that name.
+# On a cluster that is the Snakemake which Slurm started for the job, on the same node.
 STARTED_BY = "HEADSTABILITY_STARTED_BY"
 
 

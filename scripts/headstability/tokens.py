@@ -1,5 +1,6 @@
 """The flat token files and the training rows in them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +53,19 @@ class TokenFile:
         return self.rows(chosen, context)
 
 
-def open_tokens(manifest_path: str | Path, path: str | Path, split: str) -> TokenFile:
+def open_tokens(
+    manifest_path: str | Path,
+    path: str | Path,
+    split: str,
+    place: Callable[[str | Path, str], str | Path] = lambda path, sha256: path,
+) -> TokenFile:
     """Open one split's token file and check it against the manifest.
+
+    Args:
+        manifest_path: the manifest.
+        path: the token file.
+        split: 'train' or 'held_out'.
+        place: where to read it instead, from its path and hash: a copy nearer by.
 
     Raises:
         DamagedFile: its size or hash is not the recorded one.
@@ -64,6 +76,7 @@ def open_tokens(manifest_path: str | Path, path: str | Path, split: str) -> Toke
     size = Path(path).stat().st_size
     if size != recorded["tokens"] * kind.itemsize:
         raise DamagedFile(path, f"{size} bytes, expected {recorded['tokens'] * kind.itemsize}")
+    path = place(path, recorded["sha256"])
     if sha256_file(path) != recorded["sha256"]:
         raise DamagedFile(path, f"its sha256 is not {recorded['sha256']}")
     ids = np.memmap(path, dtype=kind, mode="r")

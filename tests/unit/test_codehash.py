@@ -340,6 +340,13 @@ EDITS = {
     "liveness": set(),
     "versions": set(),
     "progress": set(),
+    # How and where jobs run.
+    "costs": set(),
+    "condition_costs": set(),
+    "handover": set(),
+    "needs": set(),
+    "slurm": set(),
+    "node": set(),
 }
 
 

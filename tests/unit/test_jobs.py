@@ -69,6 +69,7 @@ def test_every_cell_has_its_files():
     study = Study(config())
     found = [path for path, _ in expected_files(study) if "/cells/large/wd0/seed2/" in path]
     assert sorted(path.split("/seed2/")[1] for path in found) == [
+        "caches/step0/passages.zarr.zip",  # untrained, of the smallest weight decay
         "caches/step40/passages.zarr.zip",
         "checkpoints/step0.safetensors",
         "checkpoints/step20.safetensors",
@@ -287,3 +288,15 @@ def test_measurements_are_what_tables_rest_on_without_weights_and_caches(study):
     rules = {rule for path, rule in expected_files(study) if path in paths}
     assert rules == {rule for rule, kind in KINDS.items() if kind.measures}
     assert not rules & {"train", "cache"}
+
+
+def test_a_job_on_another_node_takes_the_code_of_its_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = Study(config())
+    here = Parameters(study, SCRIPTS)
+    cell = study.cells()[0]
+    former = {rule: dict.fromkeys(code, "0" * 16) for rule, code in here.code.items()}
+    there = Parameters(study, SCRIPTS, former)
+    assert there.of("train", cell)["code"] == former["train"] != here.of("train", cell)["code"]
+    assert there.of("train", cell)["upstream"] != here.of("train", cell)["upstream"]
+    assert there.of("train", cell)["spec"] == here.of("train", cell)["spec"]

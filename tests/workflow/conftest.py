@@ -1,6 +1,7 @@
 import signal
 
 import pytest
+from cluster import cluster, why_not
 from driver import SMOKE, TINY, copy_repository, snakemake, write_tiny
 
 # Shells start background jobs with SIGINT ignored, and children inherit that: Ctrl-C could not be
@@ -24,3 +25,12 @@ def tiny(tmp_path_factory):
     write_tiny(folder)
     snakemake(folder, "--cores", "2", *TINY)
     return folder
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    """A running one-node cluster, or the reason why there is none."""
+    if reason := why_not():
+        pytest.skip(f"no Slurm here: {reason}")
+    with cluster(tmp_path_factory.mktemp("slurm") / "cluster") as home:
+        yield home

@@ -1,0 +1,141 @@
+"""What the jobs of a study are said to need: its sizes, and which rules ask."""
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstability import (
+    ablation,
+    activations,
+    adjusted,
+    adjusted_conditions,
+    attention,
+    cka,
+    conditions,
+    costs,
+    losses,
+    needs,
+    perplexity,
+    prompt_length,
+    role_prompts,
+    similarity,
+)
+from headstability.needs import Needs
+from headstability.study import Study
+
+SCRIPTS = Path(costs.__file__).resolve().parents[1]
+STUDY = {
+    "study": "s",
+    "architectures": {"a": {"layers": 2, "heads": 2, "d_model": 16}},
+    "training": {"steps": 10, "context": 64},
+}
+WILDCARDS = {
+    "architecture": "a",
+    "weight_decay": "0",
+    "refit": "seed1",
+    "step": "10",
+    "prompts": "passages",
+    "text": "passages",
+}
+
+
+def test_sizes_of_what_is_held_are_those_of_the_modules():
+    batch = inspect.signature(activations.activations).parameters["batch"].default
+    assert batch == needs.CACHE_BATCH
+    assert ablation.PROMPTS_PER_BATCH == needs.ABLATION_BATCH
+    assert ablation.VARIANTS_PER_BATCH == needs.ABLATION_VARIANTS
+    assert conditions.SLAB_ENTRIES == needs.SLAB_ENTRIES
+    assert similarity.GROUPS == needs.GROUPS
+    assert adjusted_conditions.SLAB_ENTRIES == needs.ADJUSTED_SLAB
+    assert adjusted_conditions.LAYER_ENTRIES == needs.ADJUSTED_LAYER
+    assert adjusted.SHIFTS == needs.SHIFTS
+    assert (cka.SLAB_ENTRIES, cka.HELD_ENTRIES) == (needs.CKA_SLAB, needs.CKA_HELD)
+    assert perplexity.POSITIONS_PER_BATCH == needs.POSITIONS
+    assert role_prompts.PROMPTS_PER_BATCH == needs.ROLE_BATCH
+    assert role_prompts.MOST_TOKENS == needs.ROLE_TOKENS
+    assert prompt_length.LENGTHS == needs.PREFIX_TOKENS
+    assert attention.LARGEST_PATTERNS == costs.LARGEST_PATTERNS
+    assert losses.LOGIT_BYTES == costs.LOGIT_BYTES
+
+
+def rules():
+    """The rules with a script: name and text."""
+    texts = [path.read_text() for path in (SCRIPTS.parent / "rules").glob("*.smk")]
+    found = re.findall(r"^rule (\w+):\n((?:[ \t].*\n|\n)*)", "".join(texts), re.MULTILINE)
+    return {name: body for name, body in found if "script:" in body}
+
+
+# Submitted, and alike in every study.
+ALIKE = {"prompts"}
+SIZED = sorted(name for name, body in rules().items() if "mem_mb=memory(" in body)
+
+
+def test_what_is_submitted_says_what_it_needs():
+    for name, body in rules().items():
+        asks = (f'mem_mb=memory("{name}")' in body, f'runtime=minutes("{name}")' in body)
+        assert asks == ((name in SIZED,) * 2), name
+        assert ("localrule: True" in body) == (name not in {*SIZED, *ALIKE}), name
+    assert f"threads: {needs.CKA_THREADS}" in rules()["residual_similarity"]
+    assert {"train", "evaluate", "adjust"} < set(SIZED)
+
+
+def test_what_may_use_a_gpu_holds_a_place_on_one():
+    """Nothing else would keep the jobs of a pilot, or of one machine, from crowding it."""
+    runs_models = {name for name in rules() if "choose_device(" in script(name)} | {"train"}
+    assert runs_models == {name for name, body in rules().items() if "gpu_slots=1" in body}
+    assert len(runs_models) > 3
+
+
+def script(rule):
+    return (SCRIPTS / f"{rule}.py").read_text()
+
+
+@pytest.mark.parametrize("rule", SIZED)
+@pytest.mark.parametrize("text", ["passages", "held_out"])
+def test_every_job_needs_something(rule, text):
+    need = Needs(Study(STUDY)).of(rule, WILDCARDS | {"text": text})
+    assert need.memory > costs.BASE_MEMORY
+    assert need.minutes > costs.BASE_MINUTES
+
+
+def test_sizes_of_the_users_files_count(tmp_path):
+    text, prompts, saved = (tmp_path / n for n in ("text.txt", "prompts.txt", "tokenizer.json"))
+    text.write_text("word " * 10_000)
+    prompts.write_text("one\nfifteen letters\n" + "long " * 100 + "\n")
+    vocabulary = {str(number): number for number in range(300)}
+    saved.write_text(json.dumps({"model": {"vocab": vocabulary}, "added_tokens": [{"id": 300}]}))
+    study = Study(
+        STUDY
+        | {
+            "corpus": {"type": "text", "paths": [str(text)], "documents": "file"},
+            "tokenizer": {"type": "file", "path": str(saved)},
+            "prompts": {"mine": {"type": "file", "path": str(prompts)}},
+            "stability": {"prompts": "mine"},
+            "ablation": {"text": "mine"},
+        }
+    )
+    found = Needs(study)
+    assert found.text_bytes() == (50_000, 50_000)
+    assert found.vocabulary() == 301
+    assert found.lengths("mine") == [4, 16, 64]  # a token a byte at most; 64 is the context
+
+
+def test_files_that_cannot_be_read_are_left_to_their_own_job(tmp_path):
+    (tmp_path / "prompts.json").write_text("{")
+    (tmp_path / "tokenizer.json").write_text("[]")
+    study = Study(
+        STUDY
+        | {
+            "tokenizer": {"type": "file", "path": str(tmp_path / "tokenizer.json")},
+            "prompts": {"mine": {"type": "file", "path": str(tmp_path / "prompts.json")}},
+            "stability": {"prompts": "mine"},
+            "ablation": {"text": "mine"},
+        }
+    )
+    assert Needs(study).vocabulary() == 0
+    assert Needs(study).lengths("mine") == [64]
+    assert np.isfinite(Needs(study).of("train", WILDCARDS).memory)
