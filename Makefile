@@ -1,6 +1,6 @@
 # make          set up once, then run the default study (config.yaml)
 # make test     set up once, then run the tests
-# make smoke    the smallest study, about a minute
+# make smoke    the smallest study, about two minutes
 # make figures  only figures (or any target: make TARGET=layer_stability)
 # make slurm    set up for a Slurm cluster as well (docs/slurm.md)
 # make verify   every file of the study against its recorded hash

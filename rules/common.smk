@@ -134,10 +134,3 @@ parameters = Parameters(study, SCRIPTS, run_code)
 kept_checkpoints = [
     paths.checkpoint.replace("{step}", str(step)) for step in study.checkpoint_steps
 ]
-
-
-def kept_of_refits(wildcards):
-    """An input: every checkpoint of every refit of the wildcards' condition."""
-    return [
-        path for pattern in kept_checkpoints for path in of_refits(pattern)(wildcards)
-    ]

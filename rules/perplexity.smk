@@ -3,8 +3,8 @@
 
 rule evaluate:
     input:
-        weights=of_refits(paths.checkpoint),
-        kept=of_refits(*kept_checkpoints),
+        weights=configured(paths.checkpoint),
+        kept=kept_checkpoints,
         held_out=paths.held_out_tokens,
         manifest=paths.tokens,
         tokenizer=paths.tokenizer,
@@ -12,9 +12,9 @@ rule evaluate:
     output:
         perplexity=paths.perplexity,
     log:
-        paths.log_of(f"evaluate/{paths.condition_name}/step{{step}}"),
+        paths.log_of(f"evaluate/{paths.cell_name}/step{{step}}"),
     benchmark:
-        paths.benchmark_of(f"evaluate/{paths.condition_name}/step{{step}}")
+        paths.benchmark_of(f"evaluate/{paths.cell_name}/step{{step}}")
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -25,7 +25,7 @@ rule evaluate:
     params:
         spec=spec("evaluate"),
     message:
-        "Perplexity of {wildcards.architecture}, wd {wildcards.weight_decay}"
+        "Perplexity of {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}"
     script:
         "../scripts/evaluate.py"
 

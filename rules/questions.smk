@@ -186,10 +186,35 @@ rule refits_needed:
 
 rule role_scores:
     input:
-        caches=of_refits(paths.cache),
-        weights=of_refits(paths.checkpoint),
-        kept=of_refits(*kept_checkpoints),
-        prompts=configured(paths.prompts),
+        cache=configured(paths.cache),
+        weights=configured(paths.checkpoint),
+        kept=kept_checkpoints,
+        prompts=paths.prompts,
+    output:
+        scores=paths.role_scores,
+    log:
+        paths.log_of(f"role_scores/{paths.cell_name}/step{{step}}/{{prompts}}"),
+    benchmark:
+        paths.benchmark_of(f"role_scores/{paths.cell_name}/step{{step}}/{{prompts}}")
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("role_scores"),
+        runtime=minutes("role_scores"),
+        gpu_slots=1,
+    params:
+        spec=spec("role_scores"),
+    message:
+        "Scoring the heads of {wildcards.architecture}, wd {wildcards.weight_decay}, "
+        "{wildcards.refit}"
+    script:
+        "../scripts/role_scores.py"
+
+
+rule role_stability:
+    input:
+        scores=of_refits(paths.role_scores),
         matches=configured(paths.stability_matches),
     output:
         heads=paths.role_heads,
@@ -202,15 +227,14 @@ rule role_scores:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=memory("role_scores"),
-        runtime=minutes("role_scores"),
-        gpu_slots=1,
+        mem_mb=memory("role_stability"),
+        runtime=minutes("role_stability"),
     params:
-        spec=spec("role_scores"),
+        spec=spec("role_stability"),
     message:
         "Roles of the heads of {wildcards.architecture}, wd {wildcards.weight_decay}"
     script:
-        "../scripts/role_scores.py"
+        "../scripts/role_stability.py"
 
 
 rule roles_table:

@@ -31,8 +31,6 @@ rule residual_similarity:
 rule norms:
     input:
         caches=of_refits(paths.cache),
-        weights=of_refits(paths.checkpoint),
-        kept=of_refits(*kept_checkpoints),
         # Not read, as above.
         refits=paths.refits,
     output:

@@ -6,16 +6,19 @@ from headstability.claims_report import claims_report
 from headstability.files import read_csv, write_csv, write_text
 from headstability.tables.claim_conditions import claim_conditions
 from headstability.tables.claims import claims_table
-from headstability.tables.reading import read_conditions
+from headstability.tables.reading import read_cells, read_conditions
 from job import Job, run
 
 
 def main(job: Job) -> None:
     """Write tables/claims.csv and claims.md."""
     spec = job.spec
-    cells = [{**item, "refit": name} for item in spec["conditions"] for name in spec["refits"]]
-    tables = {"ablation": read_conditions(cells, job.input.ablations)}
-    for name in ("pairs", "without_prompts", "matches", "commonness", "residual", "perplexity"):
+    by_cell = {"ablation": job.input.ablations, "perplexity": job.input.perplexity}
+    tables = {
+        name: read_cells(spec["conditions"], spec["refits"], paths)
+        for name, paths in by_cell.items()
+    }
+    for name in ("pairs", "without_prompts", "matches", "commonness", "residual"):
         tables[name] = read_conditions(spec["conditions"], job.input[name])
     conditions = claim_conditions(tables, spec["architectures"], spec["refits"], spec["method"])
     published = pd.read_csv(job.input.published)

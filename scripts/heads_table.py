@@ -2,15 +2,14 @@
 
 from headstability.files import write_csv
 from headstability.tables.ablation import dead_heads_table, heads_table
-from headstability.tables.reading import read_conditions
+from headstability.tables.reading import read_cells, read_conditions
 from job import Job, run
 
 
 def main(job: Job) -> None:
     """Write tables/heads.csv, and which layers have dead heads."""
     conditions = job.spec["conditions"]
-    cells = [{**item, "refit": name} for item in conditions for name in job.spec["refits"]]
-    ablations = read_conditions(cells, job.input.ablations)
+    ablations = read_cells(conditions, job.spec["refits"], job.input.ablations)
     heads = heads_table(read_conditions(conditions, job.input.stability), ablations)
     write_csv(job.output.table, heads)
     write_csv(job.output.dead, dead_heads_table(heads.drop(columns="dead")))

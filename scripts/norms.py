@@ -1,8 +1,7 @@
 """Norms of activations and weights of a condition's refits."""
 
 from headstability.files import write_csv
-from headstability.residual import stream_norms
-from headstability.weight_norms import weight_norms
+from headstability.norms import stream_norms, weight_norms
 from job import Job, run
 
 
@@ -10,7 +9,7 @@ def main(job: Job) -> None:
     """Write norms by layer: of attention's output and the stream, and of weight matrices."""
     refits = job.spec["refits"]
     write_csv(job.output.streams, stream_norms(refits, job.input.caches))
-    write_csv(job.output.weights, weight_norms(refits, job.input.weights))
+    write_csv(job.output.weights, weight_norms(refits, job.input.caches))
 
 
 run(snakemake, main)

@@ -2,7 +2,7 @@
 
 from headstability.files import write_csv
 from headstability.tables.intervals import stability_and_excess
-from headstability.tables.reading import read_conditions
+from headstability.tables.reading import read_cells, read_conditions
 from headstability.tables.time_course import time_course_table
 from job import Job, run
 
@@ -12,15 +12,9 @@ def main(job: Job) -> None:
     spec = job.spec
     steps = [{"step": int(step)} for step in spec["time_steps"]]
     at_steps = [{**condition, **step} for condition in spec["conditions"] for step in steps]
-    cells = [
-        {**condition, "refit": refit, **step}
-        for condition in spec["conditions"]
-        for refit in spec["refits"]
-        for step in steps
-    ]
     stability = read_conditions(at_steps, job.input.pairs)
     pairs = stability_and_excess(stability, read_conditions(at_steps, job.input.adjusted))
-    ablations = read_conditions(cells, job.input.ablations)
+    ablations = read_cells(at_steps, spec["refits"], job.input.ablations)
     table = time_course_table(pairs, ablations, spec["seeds"], spec["tokens_per_step"])
     write_csv(job.output.table, table)
 

@@ -7,9 +7,9 @@ import torch
 from headstability.files import write_csv, write_json
 from headstability.liveness import ExclusiveLock, resume_folder
 from headstability.memory import keep_freed_memory
-from headstability.model import Shape
 from headstability.node import node_copy
 from headstability.recipe import Cell, Recipe
+from headstability.shape import Shape
 from headstability.tokens import open_tokens
 from headstability.training import Trainer, publish
 from job import Job, StopSignals, run

@@ -1,5 +1,6 @@
 """Weights on disk: safetensors with shape, hash and provenance in the header."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -7,23 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .errors import UserError
-from .files import SHA256_KEY, atomic_path, json_sha256
-from .model import Shape, Transformer
-from .tensorfiles import read_checked, tensors_sha256
+from .errors import DamagedFile, UserError
+from .files import SHA256_KEY, atomic_path, json_sha256, missing
+from .model import Transformer
+from .shape import Shape
+
+# The part of a checkpoint's header that holds the config.json of a foreign model.
+FOREIGN_CONFIG = "transformers_config"
 
 
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
     """A hash of names, types, shapes and bytes of tensors, whatever file they came from."""
-    plain = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    return tensors_sha256(
-        (name, str(value.dtype), tuple(value.shape), value.reshape(-1).view(torch.uint8).numpy())
-        for name, value in plain.items()
-    )
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: dict[str, Any]) -> str:
@@ -56,7 +61,23 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         UserError: the file is missing.
         DamagedFile: it is truncated or altered.
     """
-    return read_checked(path, "pt", weights_sha256)
+    try:
+        with safe_open(str(path), framework="pt") as handle:
+            header = json.loads((handle.metadata() or {})["header"])
+            recorded = header.pop(SHA256_KEY)
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise DamagedFile(path, f"not a complete checkpoint ({error})") from error
+    found = json_sha256(header)
+    if found != recorded:
+        raise DamagedFile(path, f"its header has sha256 {found}, recorded is {recorded}")
+    found = weights_sha256(tensors)
+    if found != header.get("sha256"):
+        recorded = header.get("sha256")
+        raise DamagedFile(path, f"its weights have sha256 {found}, recorded is {recorded}")
+    return tensors, header
 
 
 def write_weights(path: str | Path, model: Transformer, header: dict[str, Any]) -> str:

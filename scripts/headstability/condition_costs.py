@@ -16,7 +16,6 @@ from .costs import (
     TEXT_RATE,
     TOKENISING_MEMORY,
     Need,
-    Sizes,
     forward_flops,
     layer_bytes,
     logit_bytes,
@@ -25,6 +24,7 @@ from .costs import (
     pattern_bytes,
     triangle_entries,
 )
+from .shape import Shape
 
 DOUBLE = 8  # bytes of a float64
 # Operations an entry of a kernel matrix, a pattern or a list of neighbours costs beside products.
@@ -43,7 +43,7 @@ class Condition:
         lengths: tokens of each prompt, BOS included.
     """
 
-    sizes: Sizes
+    sizes: Shape
     refits: int
     lengths: Sequence[int]
 
@@ -156,12 +156,9 @@ def comparing_streams(
 
 
 def taking_norms(condition: Condition) -> Need:
-    """Norms of activations and weights: one checkpoint at a time, matrices in float64."""
-    sizes = condition.sizes
-    weights = FLOAT * parameters(sizes)
-    norms = 8 * DOUBLE * sizes.layers * condition.positions
-    read = weights + FLOAT * sizes.layers * condition.positions
-    return need(3 * weights + norms, 2 * condition.refits * read / READING_RATE)
+    """Norms of activations: those of one refit at a time, in float64."""
+    norms = condition.sizes.layers * condition.positions
+    return need(8 * DOUBLE * norms, 4 * FLOAT * condition.refits * norms / READING_RATE)
 
 
 def comparing_prefixes(
@@ -182,40 +179,40 @@ def comparing_prefixes(
     return need(memory, flops / CORE_RATE + condition.reading)
 
 
-def scoring_roles(
-    condition: Condition, slab_entries: int, synthetic: Sequence[int], batch: int
-) -> Need:
-    """Scores of roles: slabs go to float64; synthetic prompts run through every refit.
+def scoring_roles(cell: Condition, slab_entries: int, synthetic: Sequence[int], batch: int) -> Need:
+    """Scores of roles: slabs go to float64; synthetic prompts run through the model.
 
     Args:
-        condition: the refits.
+        cell: one refit alone.
         slab_entries: pattern entries held at once.
         synthetic: tokens of each synthetic prompt.
         batch: of these, prompts a forward pass.
     """
-    sizes, longest = condition.sizes, max(synthetic)
+    sizes, longest = cell.sizes, max(synthetic)
     running = pattern_bytes(sizes, batch, longest) * (1 + sizes.layers)
     running += layer_bytes(sizes, batch * longest) + 3 * FLOAT * parameters(sizes)
-    memory = (FLOAT + DOUBLE) * condition.slab(slab_entries, sizes.layers) + running
-    memory += condition.verifying + 3 * 400 * condition.refits * condition.rows * sizes.layers
-    flops = condition.refits * sum(synthetic) * forward_flops(sizes, longest)
-    return need(memory, flops / CORE_RATE + 2 * condition.reading)
+    memory = (FLOAT + DOUBLE) * cell.slab(slab_entries, sizes.layers) + running + cell.verifying
+    flops = sum(synthetic) * forward_flops(sizes, longest)
+    return need(memory, flops / CORE_RATE + 2 * cell.reading)
 
 
-def evaluating(
-    sizes: Sizes, refits: int, text: int, largest: int, positions: int, gpu: bool
-) -> Need:
-    """Perplexity of all refits on whole texts.
+def gathering_roles(condition: Condition) -> Need:
+    """Scores and best matches of all refits, as rows of tables."""
+    rows = 400 * condition.refits * condition.rows * condition.sizes.layers
+    return need(3 * rows, rows / TEXT_RATE)
+
+
+def evaluating(sizes: Shape, text: int, largest: int, positions: int, gpu: bool) -> Need:
+    """Perplexity of one refit on whole texts.
 
     Args:
         sizes: the model.
-        refits: how many.
         text: bytes of all texts; a token is taken to be two of them.
         largest: bytes of the largest of the user's texts, which is tokenised at once.
         positions: run at once.
         gpu: whether it runs on a GPU.
     """
-    flops = refits * text / 2 * forward_flops(sizes, sizes.context)
+    flops = text / 2 * forward_flops(sizes, sizes.context)
     memory = 3 * FLOAT * parameters(sizes) + layer_bytes(sizes, positions)
     memory += 3 * logit_bytes(sizes, positions)
     memory += TEXT_MEMORY * text + TOKENISING_MEMORY * largest

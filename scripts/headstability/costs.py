@@ -6,7 +6,8 @@ waits longer. Rates are those of a slow machine; memory counts what is held at o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+
+from .shape import Shape
 
 FLOAT = 4  # bytes of a float32
 MEGABYTE = 2**20
@@ -30,17 +31,6 @@ LARGEST_PATTERNS = 2**27
 LOGIT_BYTES = {"cpu": 2**20, "cuda": 2**29}
 
 
-class Sizes(Protocol):
-    """Sizes of a transformer, as in `model.Shape`, which needs torch."""
-
-    layers: int
-    heads: int
-    d_model: int
-    mlp: bool
-    context: int
-    vocabulary: int
-
-
 @dataclass(frozen=True)
 class Need:
     """What a job needs: memory in megabytes, time in minutes."""
@@ -58,17 +48,17 @@ def need(memory_bytes: float, seconds: float, cuda: bool = False) -> Need:
 # --- a transformer (docs/methods.md, "Model") ---------------------------------------------
 
 
-def block_weights(sizes: Sizes) -> int:
+def block_weights(sizes: Shape) -> int:
     """Entries of one layer's weight matrices: 4 d^2 of attention, 8 d^2 of the MLP."""
     return (12 if sizes.mlp else 4) * sizes.d_model**2
 
 
-def block_parameters(sizes: Sizes) -> int:
+def block_parameters(sizes: Shape) -> int:
     """Numbers in one layer: weight matrices, biases and LayerNorms."""
     return block_weights(sizes) + (13 if sizes.mlp else 6) * sizes.d_model
 
 
-def parameters(sizes: Sizes) -> int:
+def parameters(sizes: Shape) -> int:
     """Numbers in the whole model: embeddings, layers, final LayerNorm, unembedding."""
     width = sizes.d_model
     embeddings = (sizes.vocabulary + sizes.context) * width
@@ -76,7 +66,7 @@ def parameters(sizes: Sizes) -> int:
     return embeddings + sizes.layers * block_parameters(sizes) + 2 * width + unembedding
 
 
-def forward_flops(sizes: Sizes, length: int) -> float:
+def forward_flops(sizes: Shape, length: int) -> float:
     """Operations a token of one forward pass: 2 a weight it meets, and 4 L T d of attention.
 
     Args:
@@ -87,7 +77,7 @@ def forward_flops(sizes: Sizes, length: int) -> float:
     return 2 * weights + 4 * sizes.layers * length * sizes.d_model
 
 
-def backward_bytes(sizes: Sizes, rows: int, length: int) -> float:
+def backward_bytes(sizes: Shape, rows: int, length: int) -> float:
     """Memory of what all layers keep for the gradient, patterns included where they are explicit.
 
     Args:
@@ -99,17 +89,17 @@ def backward_bytes(sizes: Sizes, rows: int, length: int) -> float:
     return sizes.layers * (layer_bytes(sizes, rows * length) + patterns)
 
 
-def layer_bytes(sizes: Sizes, tokens: int) -> float:
+def layer_bytes(sizes: Shape, tokens: int) -> float:
     """Memory of what one layer computes for some tokens, patterns left aside."""
     return FLOAT * tokens * (34 if sizes.mlp else 16) * sizes.d_model
 
 
-def logit_bytes(sizes: Sizes, tokens: int) -> float:
+def logit_bytes(sizes: Shape, tokens: int) -> float:
     """Memory of the logits of some tokens."""
     return FLOAT * tokens * sizes.vocabulary
 
 
-def pattern_bytes(sizes: Sizes, rows: int, length: int) -> float:
+def pattern_bytes(sizes: Shape, rows: int, length: int) -> float:
     """Memory of one layer's explicit attention: scores, mask, pattern and a copy."""
     return 4 * FLOAT * rows * sizes.heads * length**2
 
@@ -117,7 +107,7 @@ def pattern_bytes(sizes: Sizes, rows: int, length: int) -> float:
 # --- jobs ---------------------------------------------------------------------------------
 
 
-def training_flops(sizes: Sizes, tokens: float, held_out_tokens: float) -> float:
+def training_flops(sizes: Shape, tokens: float, held_out_tokens: float) -> float:
     """Operations of training: a backward pass costs two forward ones.
 
     Args:
@@ -129,7 +119,7 @@ def training_flops(sizes: Sizes, tokens: float, held_out_tokens: float) -> float
 
 
 def training(
-    sizes: Sizes,
+    sizes: Shape,
     steps: int,
     batch: int,
     evaluations: int,
@@ -163,7 +153,7 @@ def training(
     return need(state + running + rows, seconds, cuda=gpu)
 
 
-def caching(sizes: Sizes, lengths: Sequence[int], batch: int, streams: int = 1) -> Need:
+def caching(sizes: Shape, lengths: Sequence[int], batch: int, streams: int = 1) -> Need:
     """Caching one cell's activations on prompts: held as arrays, as chunks and as a store.
 
     Args:
@@ -186,7 +176,7 @@ def triangle_entries(lengths: Sequence[int]) -> int:
     return sum(length * (length + 1) // 2 for length in lengths)
 
 
-def cache_bytes(sizes: Sizes, lengths: Sequence[int], streams: int = 1) -> int:
+def cache_bytes(sizes: Shape, lengths: Sequence[int], streams: int = 1) -> int:
     """Bytes of a cache's variables (docs/methods.md, "Cache")."""
     tokens = sum(lengths)
     # Of d_model entries: z and streams by token, means of z by prompt. Norms have one by token.
@@ -196,7 +186,7 @@ def cache_bytes(sizes: Sizes, lengths: Sequence[int], streams: int = 1) -> int:
 
 
 def ablating(
-    sizes: Sizes, lengths: Sequence[int], batch: int, variants: int, methods: int = 2
+    sizes: Shape, lengths: Sequence[int], batch: int, variants: int, methods: int = 2
 ) -> Need:
     """Ablating every head of one cell.
 

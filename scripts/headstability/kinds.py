@@ -113,7 +113,7 @@ KINDS: dict[str, JobKind] = {
     "norms": JobKind(
         specs.refits,
         _patterns("norms_streams", "norms_weights"),
-        ("cache", "train", "refits"),
+        ("cache", "refits"),
         measures=True,
     ),
     "residual_table": JobKind(
@@ -157,11 +157,17 @@ KINDS: dict[str, JobKind] = {
     "refits_needed": JobKind(specs.look, _figure("refits_needed"), ("refits_needed_table",)),
     "role_scores": JobKind(
         specs.role_scores,
-        _patterns("role_heads", "role_stability"),
-        ("cache", "train", "prompts", "stability"),
+        _patterns("role_scores"),
+        ("cache", "train", "prompts"),
         measures=True,
     ),
-    "roles_table": JobKind(specs.grid, _table("roles", *ALSO["roles"]), ("role_scores",)),
+    "role_stability": JobKind(
+        specs.role_stability,
+        _patterns("role_heads", "role_stability"),
+        ("role_scores", "stability"),
+        measures=True,
+    ),
+    "roles_table": JobKind(specs.grid, _table("roles", *ALSO["roles"]), ("role_stability",)),
     "roles": JobKind(specs.figure, _figure("roles"), ("roles_table",)),
     "adjust": JobKind(
         specs.adjust,

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import own_model, read_tensors
-from .tensorfiles import FOREIGN_CONFIG
+from .checkpoints import FOREIGN_CONFIG, own_model, read_tensors
 from .traced import TracedModel
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,29 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import causal_attention, split_heads
+from .shape import Shape
 
 LAYER_NORM_EPS = 1e-5
 # Names of torch for the variants of GELU.
 GELU_VARIANTS = {"gelu": "none", "gelu_tanh": "tanh"}
 INIT_SCALE = 0.8  # weights start as N(0, (INIT_SCALE / sqrt(d_model))^2)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The shape of a transformer: layers L, heads H, d_head = d_model / H, d_mlp = 4 d_model."""
-
-    layers: int
-    heads: int
-    d_model: int
-    mlp: bool
-    context: int
-    vocabulary: int
-    activation: str = "gelu"  # of the MLP: gelu (exact, by erf) or gelu_tanh (its approximation)
-
-    @property
-    def d_head(self) -> int:
-        """Width of one head."""
-        return self.d_model // self.heads
 
 
 class LayerTrace(NamedTuple):

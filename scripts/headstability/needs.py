@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from . import condition_costs, costs
 from .condition_costs import Condition
 from .costs import Need
 from .schema_data import BpeTokenizer, DataCorpus, FilePrompts, FileTokenizer, SotuCorpus
+from .shape import Shape
 from .study import Study
 
 # Bytes of the corpus that comes with the project, rounded up.
@@ -27,18 +27,6 @@ TOKEN_BYTES = 5  # of text a token stands for
 UNPACKED = 4  # times the size of a compressed file
 STREAMED = 2**23  # bytes of a data set held at once: tokenising, datasets
 PREFIX_TOKENS = (5, 10, 20, 30, 40, 50)  # prompt_length
-
-
-@dataclass(frozen=True)
-class ModelSizes:
-    """Sizes of one architecture of a study (`costs.Sizes`)."""
-
-    layers: int
-    heads: int
-    d_model: int
-    mlp: bool
-    context: int
-    vocabulary: int
 
 
 class Needs:
@@ -69,6 +57,9 @@ class Needs:
             "norms": lambda wildcards, _: condition_costs.taking_norms(self._condition(wildcards)),
             "prefixes": self._prefixes,
             "role_scores": self._role_scores,
+            "role_stability": lambda wildcards, _: condition_costs.gathering_roles(
+                self._condition(wildcards)
+            ),
             "meta_sne_table": self._map,
             "head_atlas_table": lambda wildcards, _: condition_costs.showing_heads(
                 self._condition(wildcards)
@@ -85,11 +76,11 @@ class Needs:
         """
         return self._needs[rule](wildcards, gpu)
 
-    def sizes(self, architecture: str) -> ModelSizes:
+    def sizes(self, architecture: str) -> Shape:
         """Sizes of an architecture."""
         shape = self.study.config.architectures[architecture].model_dump(exclude={"source"})
         context = self.study.config.training.context
-        return ModelSizes(**shape, context=context, vocabulary=self.vocabulary())
+        return Shape(**shape, context=context, vocabulary=self.vocabulary())
 
     def vocabulary(self) -> int:
         """Ids of the tokenizer, as far as can be known before it is loaded."""
@@ -160,7 +151,6 @@ class Needs:
         held_out = corpus.held_out * self.text_bytes()[0] + self.text_bytes()[1]
         return condition_costs.evaluating(
             self.sizes(wildcards["architecture"]),
-            len(self.study.refits),
             int(held_out) + sum(own),
             max(own, default=0),
             max(POSITIONS, self.study.config.training.context),
@@ -189,9 +179,10 @@ class Needs:
         del gpu
         chosen = self.study.config.roles
         synthetic = [1 + 2 * (chosen.tokens or ROLE_TOKENS)] * chosen.prompts
-        return condition_costs.scoring_roles(
-            self._condition(wildcards), SLAB_ENTRIES, synthetic, ROLE_BATCH
+        cell = Condition(
+            self.sizes(wildcards["architecture"]), 1, self.lengths(wildcards["prompts"])
         )
+        return condition_costs.scoring_roles(cell, SLAB_ENTRIES, synthetic, ROLE_BATCH)
 
     def _map(self, wildcards: Mapping[str, str], gpu: bool) -> Need:
         del wildcards, gpu

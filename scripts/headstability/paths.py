@@ -53,13 +53,14 @@ class Paths:
         self.stability_cross_layer = f"{at_step}/stability/{{prompts}}/cross_layer.csv"
         self.stability_commonness = f"{at_step}/stability/{{prompts}}/commonness.csv"
         self.ablation = f"{at_step}/ablation/{{text}}/{{refit}}.csv"
-        self.perplexity = f"{at_step}/perplexity.csv"
+        self.perplexity = f"{at_step}/perplexity/{{refit}}.csv"
         self.prompt_length = f"{at_step}/prompt_length/{{prompts}}.csv"
 
         self.residual = f"{at_step}/residual/{{prompts}}.csv"
         self.norms_streams = f"{at_step}/norms/{{prompts}}/streams.csv"
         self.norms_weights = f"{at_step}/norms/{{prompts}}/weights.csv"
 
+        self.role_scores = f"{at_step}/roles/{{prompts}}/scores/{{refit}}.csv"
         self.role_heads = f"{at_step}/roles/{{prompts}}/heads.csv"
         self.role_stability = f"{at_step}/roles/{{prompts}}/stability.csv"
         self.adjusted_pairs = f"{at_step}/adjusted/{{prompts}}/pairs.csv"

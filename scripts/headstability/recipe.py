@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .model import Shape, Transformer
+from .model import Transformer
+from .shape import Shape
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ MASKS: dict[str, Mask] = {
 }
 # From the most special to the most general: a head has the first role it scores enough on.
 ROLES = (*MASKS, "bos_sink")
+# Columns of tables that say what even attention scores.
+EVEN = [f"even_{role}" for role in ROLES]
 
 
 def role_scores(slabs: Iterable[Slab], prompts: Sequence[Sequence[int]]) -> np.ndarray:

@@ -193,10 +193,9 @@ def stability_ablation(study: Study) -> dict[str, Any]:
 
 
 def evaluate(study: Study) -> dict[str, Any]:
-    """For the job that takes the perplexity of a condition's refits on whole texts."""
+    """For the job that takes the perplexity of one refit on whole texts."""
     texts = study.config.perplexity.texts
     return {
-        **refits(study),
         **tokens(study),
         "device": study.config.training.device,
         "context": study.config.training.context,
@@ -248,9 +247,16 @@ def refits_needed(study: Study) -> dict[str, Any]:
 
 
 def role_scores(study: Study) -> dict[str, Any]:
-    """For the job that scores what the heads of a condition do."""
-    chosen = {"device": study.config.training.device, **study.config.roles.model_dump()}
-    return {**seeds(study), **chosen}
+    """For the job that scores what the heads of one refit do."""
+    return {
+        "device": study.config.training.device,
+        **study.config.roles.model_dump(exclude={"least"}),
+    }
+
+
+def role_stability(study: Study) -> dict[str, Any]:
+    """For the job that sorts the heads of a condition into roles."""
+    return {**refits(study), **seeds(study), "least": study.config.roles.least}
 
 
 def adjust(study: Study) -> dict[str, Any]:

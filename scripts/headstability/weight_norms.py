@@ -1,14 +1,12 @@
 """Sizes of a layer's weight matrices (docs/experiments.md, "Weight norms")."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import pandas as pd
+import xarray as xr
 
-from .errors import UserError
-from .tensorfiles import FOREIGN_CONFIG, read_arrays, read_header
+from .model import Transformer
+from .traced import TracedModel
 
 # Where a matrix is in a checkpoint, and which third of it; None: all of it.
 _PLACES = {
@@ -38,6 +36,16 @@ def own_matrices(weights: Mapping[str, np.ndarray], layers: int) -> Iterator[dic
         yield found
 
 
+def weight_matrices(model: TracedModel) -> Iterable[Mapping[str, np.ndarray]]:
+    """The weight matrices of each layer of a model by name, [out, in], whoever trained it."""
+    if isinstance(model, Transformer):
+        weights = {name: value.numpy(force=True) for name, value in model.state_dict().items()}
+        return own_matrices(weights, model.shape.layers)
+    from .sources.matrices import layer_matrices  # noqa: PLC0415 - slow to import, seldom needed
+
+    return layer_matrices(model)
+
+
 def matrix_norms(layers: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Frobenius norms of every layer's weight matrices, biases left out.
 
@@ -59,41 +67,22 @@ def matrix_norms(layers: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.nda
     return {matrix: np.array(values) for matrix, values in norms.items()}
 
 
-def weight_norms(refits: Sequence[str], paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Frobenius norms of the weight matrices of a condition's refits.
+def weight_norm(layers: Iterable[Mapping[str, np.ndarray]]) -> xr.DataArray:
+    """`matrix_norms` of a model as a variable of its cache.
 
     Args:
-        refits: names of the refits.
-        paths: the checkpoint of each.
+        layers: the matrices of each layer by name, [out, in].
 
     Returns:
-        refit, layer, matrix, norm.
-
-    Raises:
-        UserError: a checkpoint is of another refit.
+        (layer, matrix), float64, no units; the attribute `matrix` names the matrices in order
+        (Zarr has no settled way to store a coordinate of texts).
     """
-    rows = []
-    for refit, path in zip(refits, paths, strict=True):
-        header = read_header(path)
-        if header["cell"].split("/")[-1] != refit:
-            raise UserError(
-                f"{path} was copied from another cell, {header['cell']}: delete it and run the "
-                "same command again"
-            )
-        norms = matrix_norms(_matrices(path, header))
-        for matrix, values in norms.items():
-            rows += [(refit, layer, matrix, value) for layer, value in enumerate(values, start=1)]
-    return pd.DataFrame(rows, columns=["refit", "layer", "matrix", "norm"])
-
-
-def _matrices(path: str | Path, header: Mapping[str, Any]) -> Iterator[dict[str, np.ndarray]]:
-    """The weight matrices of each layer of a checkpoint, whoever trained it."""
-    if FOREIGN_CONFIG not in header:
-        weights, _ = read_arrays(path)
-        return own_matrices(weights, header["shape"]["layers"])
-    # Slow to import, seldom needed.
-    from .loading import load_model  # noqa: PLC0415
-    from .sources.matrices import layer_matrices  # noqa: PLC0415
-
-    model, _ = load_model(path)
-    return layer_matrices(model)
+    norms = matrix_norms(layers)
+    attributes = {
+        "long_name": "Frobenius norm of weights; of what writes to the stream, mean-centred",
+        "units": "1",
+        "matrix": list(norms),
+    }
+    return xr.DataArray(
+        np.column_stack(list(norms.values())), dims=("layer", "matrix"), attrs=attributes
+    )

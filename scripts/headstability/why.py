@@ -21,6 +21,7 @@ _SECTIONS = {
     "head_atlas_table": "atlas.",
     "refits_needed_table": "refits_needed.",
     "role_scores": "roles.",
+    "role_stability": "roles.",
     "adjust": "nulls.",
 }
 # Places that are not keys of their rule's section.
@@ -40,7 +41,6 @@ _ELSEWHERE = {
     ("commonness", "with_self"): "stability.commonness_self",
     ("stability_ablation", "correlation"): "ablation.correlation",
     ("evaluate", "content"): "perplexity.texts (content of the files)",
-    ("evaluate", "refits"): "refits",
     ("evaluate", "bos"): "tokenizer.bos",
     ("evaluate", "device"): "training.device",
     ("evaluate", "context"): "training.context",
@@ -50,8 +50,9 @@ _ELSEWHERE = {
     ("head_atlas_table", "bos"): "tokenizer.bos",
     ("refits_needed_table", "conditions"): "architectures and weight_decays",
     ("refits_needed_table", "refits"): "refits",
-    ("role_scores", "seeds"): "refits",
     ("role_scores", "device"): "training.device",
+    ("role_stability", "refits"): "refits",
+    ("role_stability", "seeds"): "refits",
     ("adjust", "refits"): "refits",
     ("adjusted_table", "heads"): "architectures",
     ("adjusted_table", "untrained"): "nulls.untrained and training.checkpoint_steps",

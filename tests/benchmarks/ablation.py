@@ -27,8 +27,10 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "scripts"), str(HERE)]
 
 from headstability.ablation import ablate_heads  # noqa: E402
-from headstability.model import Shape, Transformer  # noqa: E402
+from headstability.memory import keep_freed_memory  # noqa: E402
+from headstability.model import Transformer  # noqa: E402
 from headstability.precision import products  # noqa: E402
+from headstability.shape import Shape  # noqa: E402
 
 SHAPE = Shape(layers=8, heads=8, d_model=512, mlp=True, context=1024, vocabulary=5000)
 PROMPTS, LENGTH, BOS = 100, 51, 0
@@ -110,6 +112,7 @@ def main():
     parser.add_argument("--few", type=int, default=2, help="prompts the published loop is timed on")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
+    keep_freed_memory()  # as the rule does; it serves both sides
     model = Transformer(SHAPE)
     model.initialise(0)
     model.eval().requires_grad_(False)

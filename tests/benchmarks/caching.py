@@ -27,7 +27,9 @@ from cka import fastest  # noqa: E402
 
 from headstability.activations import activations  # noqa: E402
 from headstability.caches import write_cache  # noqa: E402
-from headstability.model import Shape, Transformer  # noqa: E402
+from headstability.memory import keep_freed_memory  # noqa: E402
+from headstability.model import Transformer  # noqa: E402
+from headstability.shape import Shape  # noqa: E402
 
 LAYERS, HEADS, WIDTH, CONTEXT, VOCABULARY = 8, 8, 512, 1024, 5000
 PROMPTS, LENGTH = 100, 51
@@ -42,6 +44,7 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
+    keep_freed_memory()  # as the rule does; it serves both sides
     model = Transformer(Shape(LAYERS, HEADS, WIDTH, True, CONTEXT, VOCABULARY))
     model.initialise(0)
     model.eval().requires_grad_(False)

@@ -17,8 +17,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from headstability.model import Shape
 from headstability.recipe import Cell, Recipe
+from headstability.shape import Shape
 from headstability.tokens import open_tokens
 from headstability.training import Trainer
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from headstability.memory import keep_freed_memory
-from headstability.model import Shape
 from headstability.precision import products
 from headstability.recipe import Cell, Recipe
+from headstability.shape import Shape
 from headstability.tokens import TokenFile
 from headstability.training import Trainer
 

@@ -163,7 +163,7 @@ def test_every_module_has_a_hash_of_its_own(hashes):
 # --- the real scripts ---------------------------------------------------------------------
 
 TRAINING = {"train"}
-MODELS = {"train", "cache", "ablation", "evaluate", "role_scores", "norms"}
+MODELS = {"train", "cache", "ablation", "evaluate", "role_scores"}
 STABILITY = {"similarity", "stability"}
 LAYERS = {"cross_layer", "commonness", "weight_decay_contrast", "extremes"}
 LAYER_TABLES = {f"{name}_table" for name in LAYERS}
@@ -179,8 +179,9 @@ FIGURES |= {*STREAM_FIGURES, "draw_meta_sne"}
 FIGURES |= {"perplexity", "prompt_length", "draw_head_atlas"}
 QUESTIONS = {"origin", "dose", "time_course", "refits_needed"}
 QUESTION_TABLES = {f"{name}_table" for name in QUESTIONS}
-TABLES |= {*QUESTION_TABLES, "role_scores", "roles_table"}
+TABLES |= {*QUESTION_TABLES, "role_stability", "roles_table"}
 FIGURES |= {*QUESTIONS, "roles"}
+ROLES = {"role_scores", "role_stability"}
 # Jobs that read the patterns of refits.
 PATTERNS = {"similarity", "prefixes", "head_atlas_table", "role_scores"}
 TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
@@ -196,7 +197,7 @@ IMPORT = {"import_weights"}
 # Both come from files or the hub: what reads those.
 FETCHED = {"import_weights", "download_weights"}
 # Jobs that run models, whoever trained them.
-ANALYSED = {"cache", "ablation", "evaluate", "role_scores", "norms"} | IMPORT
+ANALYSED = {"cache", "ablation", "evaluate", "role_scores"} | IMPORT
 ALL = (
     EXPORTS
     | FETCHED
@@ -215,6 +216,7 @@ ALL = (
 )
 EDITS = {
     "model": MODELS | EXPORTS | IMPORT | VERIFY,
+    "shape": MODELS | EXPORTS | IMPORT | VERIFY,
     "checkpoints": MODELS | EXPORTS | IMPORT | VERIFY,
     "activations": {"cache", "ablation"},
     "triangles": {"cache", "ablation", "prefixes", "head_atlas_table"},
@@ -230,7 +232,7 @@ EDITS = {
     "files": ALL,
     "verify": VERIFY,
     "training": TRAINING,
-    "similarity": {*STABILITY, "prefixes", "role_scores", "adjust", "adjusted_table"},
+    "similarity": {*STABILITY, "prefixes", *ROLES, "adjust", "adjusted_table"},
     "plots/style": FIGURES,
     "plots/layers": {"layer_stability", "commonness", "weight_decay_contrast"},
     "plots/heads": {"draw_head_map", "draw_pairwise"},
@@ -239,7 +241,7 @@ EDITS = {
         *("heads_table", "layer_stability_table", "cross_layer_table", "commonness_table"),
         *STREAM_TABLES,
         *("perplexity_table", "prompt_length_table"),
-        *(*QUESTION_TABLES, "roles_table"),
+        *(*QUESTION_TABLES, "role_stability", "roles_table"),
         *("adjusted_table", "claims_table"),
     },
     "tables/stability": {"head_map_table", "layer_stability_table"},
@@ -249,10 +251,10 @@ EDITS = {
     "prompts": {"prompts"},
     "corpus": {"corpus", "tokenizer", "tokens", "evaluate"},
     "refit_caches": STABILITY | STREAMS | PATTERNS | {"adjust"},
-    "tensorfiles": {*MODELS, *EXPORTS, *IMPORT, *VERIFY},
-    "cka": STREAMS,
-    "residual": STREAMS,
-    "weight_norms": {"norms"},
+    "cka": {"residual_similarity"},
+    "residual": {"residual_similarity"},
+    "norms": {"norms"},
+    "weight_norms": {"cache"},
     "meta_sne": MAP,
     "tables/streams": STREAM_TABLES,
     "tables/meta_sne": MAP,
@@ -264,7 +266,7 @@ EDITS = {
     "batches": TRAINING,
     "engine": TRAINING,
     "recipe": TRAINING,
-    "memory": {"train", "ablation", "evaluate"},
+    "memory": {"train", "cache", "ablation", "evaluate"},
     "precision": {"train", "ablation", "evaluate", "cache"},
     "perplexity": {"evaluate"},
     "texts": {"evaluate"},
@@ -275,16 +277,16 @@ EDITS = {
     "plots/perplexity": {"perplexity"},
     "plots/prompt_length": {"prompt_length"},
     "plots/atlas": {"draw_head_atlas"},
-    "adjusted": {"role_scores", "adjust", "adjusted_table"},
-    "roles": {"role_scores"},
+    "adjusted": {*ROLES, "adjust", "adjusted_table"},
+    "roles": ROLES,
     "role_prompts": {"role_scores"},
-    "condition_roles": {"role_scores"},
-    "uncertainty": {*QUESTION_TABLES, "role_scores", "adjusted_table", *CLAIMED},
-    "variance": {*QUESTION_TABLES, "role_scores"},
-    "tables/intervals": {*QUESTION_TABLES, "role_scores"},
+    "cell_roles": {"role_scores"},
+    "uncertainty": {*QUESTION_TABLES, "role_stability", "adjusted_table", *CLAIMED},
+    "variance": {*QUESTION_TABLES, "role_stability"},
+    "tables/intervals": {*QUESTION_TABLES, "role_stability"},
     "tables/questions": QUESTION_TABLES - {"time_course_table"},
     "tables/time_course": {"time_course_table"},
-    "tables/roles": {"role_scores"},
+    "tables/roles": {"role_stability"},
     "plots/questions": QUESTIONS,
     "plots/roles": {"roles"},
     "datasets": {"corpus"},
@@ -294,7 +296,7 @@ EDITS = {
     "traced": ANALYSED,
     "loading": ANALYSED,
     "sources/adapters": ANALYSED,
-    "sources/matrices": {"norms"},
+    "sources/matrices": {"cache"},
     "sources/huggingface": ANALYSED,
     "sources/tensors": ANALYSED | FETCHED | EXPORTS | {"tokenizer", "corpus"},
     "sources/transformerlens": EXPORTS | IMPORT,

@@ -9,7 +9,7 @@ from test_study import config, matches, with_files
 
 from headstability.catalogue import FIGURES
 from headstability.errors import UserError
-from headstability.jobs import Parameters, expected_files, measurement_paths
+from headstability.jobs import Parameters, expected_files, job_parameter, measurement_paths
 from headstability.study import Study
 
 CROSSED = {"init_seeds": [1, 2], "data_seeds": [5, 7]}
@@ -83,7 +83,7 @@ def test_the_time_course_asks_for_its_steps_and_nothing_else_does():
     for rule in ("cache", "similarity", "stability", "ablation"):
         assert steps_of(study, rule) == {0, 20, 40}, rule
         assert steps_of(plain, rule) == {40}, rule
-    for rule in ("residual_similarity", "prefixes", "role_scores", "evaluate"):
+    for rule in ("residual_similarity", "prefixes", "role_scores", "role_stability", "evaluate"):
         assert steps_of(study, rule) == {40}, rule
     assert any("/step20/stability/" in path for path in measurement_paths(study))
     # The untrained reference is measured at the first weight decay, whatever the steps.
@@ -94,6 +94,15 @@ def test_the_time_course_asks_for_its_steps_and_nothing_else_does():
     assert steps_of(included, "stability") == {40}
     possible = {path for path, _ in expected_files(included, on_request=True)}
     assert set(included.figure_paths("time_course")) < possible
+
+
+def test_roles_are_told_the_refits_in_the_order_of_their_files():
+    """A mapping by refit is recorded in the order of names: seed10 before seed2."""
+    study = Study(config(refits=12))
+    spec = job_parameter(study, "role_stability", {}, {})["spec"]
+    scores = study.every(study.paths.role_scores, **study.measured, **study.conditions()[0])
+    assert [path.split("/")[-1] for path in scores] == [f"{name}.csv" for name in spec["refits"]]
+    assert list(spec["seeds"]) != spec["refits"]
 
 
 def test_files_of_questions_that_do_not_apply_are_not_possible():

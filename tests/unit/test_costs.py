@@ -23,8 +23,8 @@ from headstability import (
 )
 from headstability.caches import write_cache
 from headstability.condition_costs import Condition
-from headstability.model import Shape, Transformer
-from headstability.needs import ModelSizes
+from headstability.model import Transformer
+from headstability.shape import Shape
 
 SCRIPTS = Path(costs.__file__).resolve().parents[1]
 shapes = st.builds(
@@ -66,7 +66,7 @@ def grow(function, **changes):
     """Memory and minutes of two shapes, the second larger in one respect."""
     small = {"layers": 4, "heads": 8, "d_model": 256, "mlp": True, "context": 128}
     small |= {"vocabulary": 5000}
-    return function(ModelSizes(**small)), function(ModelSizes(**(small | changes)))
+    return function(Shape(**small)), function(Shape(**(small | changes)))
 
 
 LENGTHS = [51] * 400
@@ -74,7 +74,7 @@ JOBS = {
     "training": lambda sizes: costs.training(sizes, 200_000, 16, 10, 512, gpu=False),
     "caching": lambda sizes: costs.caching(sizes, LENGTHS * 40, 8),
     "ablating": lambda sizes: costs.ablating(sizes, LENGTHS * 4, 16, 2),
-    "evaluating": lambda sizes: condition_costs.evaluating(sizes, 5, 10**7, 0, 2048, gpu=False),
+    "evaluating": lambda sizes: condition_costs.evaluating(sizes, 10**7, 0, 2048, gpu=False),
 }
 
 
@@ -88,7 +88,7 @@ def test_needs_grow_with_the_model(name, change):
 
 def test_a_gpu_is_faster_and_takes_memory_of_its_own():
     cpu, gpu = (
-        costs.training(ModelSizes(8, 8, 512, True, 128, 5000), 10_000, 64, 10, 512, gpu)
+        costs.training(Shape(8, 8, 512, True, 128, 5000), 10_000, 64, 10, 512, gpu)
         for gpu in (False, True)
     )
     assert gpu.minutes < cpu.minutes
@@ -110,10 +110,13 @@ COMPARED = {
         one, needs.SLAB_ENTRIES, 20, [6, 51]
     ),
     "role_scores": lambda one: condition_costs.scoring_roles(one, needs.SLAB_ENTRIES, [51] * 20, 8),
+    "role_stability": condition_costs.gathering_roles,
     "meta_sne_table": lambda one: condition_costs.mapping_heads([one, one]),
     "head_atlas_table": condition_costs.showing_heads,
 }
-LARGE = ModelSizes(8, 8, 512, True, 128, 5000)
+# Of tables, or of one number a token: what more of them takes is less than a minute.
+SMALL = ("stability", "norms", "role_stability")
+LARGE = Shape(8, 8, 512, True, 128, 5000)
 
 
 @pytest.mark.parametrize("rule", COMPARED)
@@ -123,7 +126,8 @@ def test_needs_grow_with_refits_and_prompts(rule):
         need = COMPARED[rule](more)
         assert need.memory >= base.memory
         assert need.minutes >= base.minutes
-        assert (need.memory, need.minutes) != (base.memory, base.minutes) or rule == "stability"
+        same = (need.memory, need.minutes) == (base.memory, base.minutes)
+        assert not same or rule in SMALL
 
 
 @pytest.mark.parametrize("rule", ["similarity", "adjust", "prefixes", "role_scores"])
@@ -152,7 +156,8 @@ from headstability.prompt_length import stability_by_length
 from headstability.residual import residual_pairs
 from headstability.activations import activations
 from headstability.caches import write_cache
-from headstability.model import Shape, Transformer
+from headstability.model import Transformer
+from headstability.shape import Shape
 from headstability.tokens import TokenFile
 from headstability.recipe import Cell, Recipe
 from headstability.training import Trainer
@@ -268,7 +273,7 @@ def condition(tmp_path_factory):
         paths.append(str(folder / f"{refit}.zarr.zip"))
         write_cache(paths[-1], data, attributes | {"prompts_sha256": ""})
     write_cache(folder / "similarity.zarr.zip", *conditions.condition_similarity(REFITS, paths))
-    sizes = ModelSizes(2, 8, 64, False, 128, 50)
+    sizes = Shape(2, 8, 64, False, 128, 50)
     return folder, paths, Condition(sizes, len(REFITS), [100] * 40)
 
 

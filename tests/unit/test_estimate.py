@@ -27,8 +27,9 @@ from headstability.estimate import (
 )
 from headstability.estimated_sizes import cache_bytes, checkpoint_bytes, parameters
 from headstability.jobs import expected_files
-from headstability.model import Shape, Transformer
+from headstability.model import Transformer
 from headstability.schema import Architecture
+from headstability.shape import Shape
 from headstability.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -201,7 +201,7 @@ EXPORTS |= {"published"}
 LAYERS = {"cross_layer", "commonness", "weight_decay_contrast", "extremes"}
 # Questions that can be asked of the study of `config`, and the others.
 QUESTIONS = {f"{name}{end}" for name in ("dose", "refits_needed") for end in ("", "_table")}
-QUESTIONS |= {"role_scores", "roles_table", "roles"}
+QUESTIONS |= {"role_stability", "roles_table", "roles"}
 UNDRAWN = {f"{name}{end}" for name in ("origin", "time_course") for end in ("", "_table")}
 ABSENT = UNDRAWN | EXPORTS
 BELOW = {
@@ -218,7 +218,8 @@ BELOW = {
     | {"attention_norms", "weight_norms_table", "weight_norms", "meta_sne_table", "draw_meta_sne"}
     | {"adjust", "adjusted_table", "adjusted", "claims_table", "claims"},
     "residual_similarity": {"residual_table", "residual", "claims_table", "claims"},
-    "role_scores": {"roles_table", "roles"},
+    "role_scores": {"role_stability", "roles_table", "roles"},
+    "evaluate": {"perplexity_table", "perplexity", "claims_table", "claims"},
     "stability": QUESTIONS
     | {"heads_table", "layer_stability_table", "stability_ablation_table", "head_map_table"}
     | {"pairwise_table", "layer_stability", "stability_ablation", "draw_head_map"}
@@ -268,6 +269,23 @@ def test_one_architecture_says_nothing_of_another():
     assert any("/large/" in path for path in differing)
     assert not any("/small/" in path for path in differing)
     assert any(path.endswith("tables/layer_stability.csv") for path in differing)
+
+
+def test_a_refit_more_says_nothing_of_the_others():
+    """Of a cell, nothing is made again when the condition grows: its weights may be gone."""
+    changed = {}
+    for refits in ([1, 2, 3], [1, 2, 3, 4]):
+        study = Study(config(refits=refits))
+        parameters = Parameters(study, SCRIPTS)
+        for rule, wildcards, path in jobs_of(study):
+            if "refit" in wildcards:
+                changed.setdefault((rule, path), []).append(parameters.of(rule, wildcards))
+    rules = {rule for rule, _ in changed}
+    assert rules == {"train", "cache", "ablation", "evaluate", "role_scores"}
+    assert all(both[0] == both[-1] for both in changed.values())
+    below_weights = {rule for rule, kind in KINDS.items() if "train" in kind.upstream}
+    # What tells refits apart reads of training what is kept with the tables.
+    assert below_weights == rules - {"train"} | {"refits"}
 
 
 def test_only_what_included_figures_rest_on_is_expected():

@@ -5,7 +5,8 @@ import oracles
 import pytest
 import torch
 
-from headstability.model import Shape, Transformer, choose_device
+from headstability.model import Transformer, choose_device
+from headstability.shape import Shape
 
 SHAPES = [
     Shape(layers=2, heads=4, d_model=16, mlp=True, context=24, vocabulary=50),

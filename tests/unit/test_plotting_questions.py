@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_questions import dose_of, needed_of, pairs_table, seeds_of
-from test_role_tables import planted
+from test_role_tables import as_table, planted
 from test_variance import simulated
 
 from headstability.plots import questions, roles, style
@@ -103,7 +103,7 @@ def test_roles_draw_every_head_once_and_the_means():
     seeds = {name: [n, n] for n, name in enumerate(names)}
     tables = []
     for decay in ("0", "0.1"):
-        heads = role_heads({"prompts": scores}, {"prompts": np.zeros(5)}, matches, names, 0.3)
+        heads = role_heads(as_table(names, scores, np.zeros(5), "prompts"), matches, 0.3)
         labels = {"architecture": "deep", "weight_decay": decay}
         means = role_stability(heads, matches, seeds).assign(**labels)
         tables.append((heads.assign(**labels), means))

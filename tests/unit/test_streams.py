@@ -1,4 +1,4 @@
-"""From caches and checkpoints to tables of residual streams and norms."""
+"""From caches to tables of residual streams and norms."""
 
 import numpy as np
 import oracles
@@ -9,13 +9,12 @@ import torch
 from test_model import SHAPES, random_model
 
 from headstability.activations import activations
-from headstability.caches import write_cache
-from headstability.checkpoints import read_tensors, write_weights
-from headstability.errors import DamagedFile, UserError
-from headstability.residual import residual_pairs, stream_norms
+from headstability.caches import open_cache, verify_cache, write_cache
+from headstability.errors import UserError
+from headstability.norms import stream_norms, weight_norms
+from headstability.residual import residual_pairs
 from headstability.tables import streams as tables
-from headstability.tensorfiles import read_arrays
-from headstability.weight_norms import matrix_norms, own_matrices, weight_norms
+from headstability.weight_norms import matrix_norms, own_matrices, weight_matrices, weight_norm
 
 PROMPTS = [[3, 1, 4, 1, 5], [3, 9, 2], [3, 2, 6, 5, 3, 5, 8, 9], [3, 7, 9]]
 REFITS = ["seed1", "seed2", "seed3"]
@@ -25,19 +24,19 @@ STREAMS = ["resid_mid", "resid_pre"]
 
 @pytest.fixture(scope="module", params=SHAPES[:2], ids=["mlp", "attention-only"])
 def refits(request, tmp_path_factory):
-    """Models of three refits, their caches and their checkpoints."""
+    """Models of three refits and their caches."""
     folder = tmp_path_factory.mktemp("refits")
-    models, caches, weights = [], [], []
+    models, caches = [], []
     for number, refit in enumerate(REFITS):
         model = random_model(request.param, seed=number, dtype=torch.float32)
         models.append(model)
         caches.append(folder / f"{refit}.zarr.zip")
         provenance = {"cell": f"deep/wd0/{refit}", "prompts_sha256": "0"}
         data = activations(model, PROMPTS, torch.device("cpu"), 2, STREAMS)
-        write_cache(caches[-1], data, provenance)
-        weights.append(folder / f"{refit}.safetensors")
-        write_weights(weights[-1], model, {"cell": f"deep/wd0/{refit}", "step": 0})
-    return models, caches, weights
+        write_cache(
+            caches[-1], data.assign(weight_norm=weight_norm(weight_matrices(model))), provenance
+        )
+    return models, caches
 
 
 def by_oracle(model):
@@ -56,7 +55,7 @@ def by_oracle(model):
 
 
 def test_cka_of_every_pair_agrees_with_a_float64_model(refits):
-    models, caches, _ = refits
+    models, caches = refits
     table = residual_pairs(REFITS, caches, STREAMS)
     expected = [by_oracle(model) for model in models]
     assert len(table) == 3 * models[0].shape.layers * 2 * 4
@@ -70,7 +69,7 @@ def test_cka_of_every_pair_agrees_with_a_float64_model(refits):
 
 
 def test_norms_agree_with_a_float64_model(refits):
-    models, caches, _ = refits
+    models, caches = refits
     table = stream_norms(REFITS, caches).set_index(["refit", "layer"])
     bos = np.append(0, np.cumsum([len(prompt) for prompt in PROMPTS])[:-1])
     for refit, model in zip(REFITS, models, strict=True):
@@ -87,8 +86,8 @@ def test_norms_agree_with_a_float64_model(refits):
 
 
 def test_weight_norms_agree_with_naive_loops(refits):
-    models, _, weights = refits
-    rows = weight_norms(REFITS, weights)
+    models, caches = refits
+    rows = weight_norms(REFITS, caches)
     assert len(rows) == 3 * models[0].shape.layers * (6 if models[0].shape.mlp else 4)
     table = rows.set_index(["refit", "layer", "matrix"])["norm"]
     for refit, model in zip(REFITS, models, strict=True):
@@ -125,31 +124,20 @@ def test_what_every_output_shares_is_no_part_of_a_writing_norm():
     assert list(norms) == ["W_Q", "W_K", "W_V", "W_O"]
 
 
-def test_weights_read_without_torch_are_the_same_and_as_well_guarded(refits, tmp_path):
-    path = refits[2][0]
-    tensors, header = read_tensors(path)
-    arrays, same_header = read_arrays(path)
-    assert header == same_header
-    assert set(tensors) == set(arrays)
-    assert all(np.array_equal(tensors[name].numpy(), arrays[name]) for name in arrays)
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    altered = tmp_path / "altered.safetensors"
-    altered.write_bytes(bytes(data))
-    with pytest.raises(DamagedFile, match="its weights have sha256"):
-        read_arrays(altered)
-    altered.write_bytes(bytes(data[:200]))
-    with pytest.raises(DamagedFile, match="not a complete checkpoint"):
-        read_arrays(altered)
-    with pytest.raises(UserError, match="is missing"):
-        read_arrays(tmp_path / "none.safetensors")
+def test_a_cache_says_which_matrices_its_norms_are_of(refits):
+    models, caches = refits
+    cache = open_cache(caches[0])
+    verify_cache(caches[0], cache, ["weight_norm"])
+    names = ["W_Q", "W_K", "W_V", "W_O"] + ["W_in", "W_out"] * models[0].shape.mlp
+    assert cache["weight_norm"].attrs["matrix"] == names
+    assert cache["weight_norm"].sizes == {"layer": models[0].shape.layers, "matrix": len(names)}
+    assert cache["weight_norm"].dtype == np.float64
 
 
-def test_a_checkpoint_of_another_refit_is_refused(refits):
+@pytest.mark.parametrize("norms", [weight_norms, stream_norms])
+def test_a_cache_of_another_refit_is_refused(refits, norms):
     with pytest.raises(UserError, match=r"copied from another cell, deep/wd0/seed1"):
-        weight_norms(["seed2"], refits[2][:1])
-    with pytest.raises(UserError, match=r"copied from another cell"):
-        stream_norms(["seed2"], refits[1][:1])
+        norms(["seed2"], refits[1][:1])
 
 
 # --- tables -------------------------------------------------------------------------------

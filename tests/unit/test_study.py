@@ -179,7 +179,7 @@ def outputs(study):
                 made += study.every(pattern, step=step, prompts=prompts)
             for pattern in (paths.stability_cross_layer, paths.stability_commonness):
                 made += study.every(pattern, step=step, prompts=prompts)
-            for pattern in (paths.role_heads, paths.role_stability):
+            for pattern in (paths.role_scores, paths.role_heads, paths.role_stability):
                 made += study.every(pattern, step=step, prompts=prompts)
             for pattern in (paths.similarity, paths.prompt_length):
                 made += study.every(pattern, step=step, prompts=prompts)

@@ -144,3 +144,17 @@ def test_stacking_conditions(tmp_path):
     stacked = reading.read_conditions(labels, [tmp_path / "a", tmp_path / "b"])
     assert stacked.columns.tolist() == ["architecture", "weight_decay", "refit", "layer"]
     assert stacked["weight_decay"].tolist() == ["0", "0", "0.1", "0.1"]
+
+
+def test_tables_of_cells_are_labelled_refits_of_a_condition_together(tmp_path):
+    paths = [tmp_path / name for name in "abcd"]
+    for number, path in enumerate(paths):
+        write_csv(path, pd.DataFrame({"head": [1, 2], "value": number}))
+    conditions = [{"weight_decay": "0"}, {"weight_decay": "0.1"}]
+    table = reading.read_cells(conditions, ["seed2", "seed10"], paths)
+    assert list(table) == ["weight_decay", "refit", "head", "value"]
+    assert table["value"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert table["refit"].tolist() == (["seed2"] * 2 + ["seed10"] * 2) * 2
+    assert table["weight_decay"].tolist() == ["0"] * 4 + ["0.1"] * 4
+    with pytest.raises(ValueError, match="zip"):
+        reading.read_cells(conditions, ["seed2"], paths)

@@ -9,8 +9,8 @@ from test_model import oracle_of
 from headstability import losses
 from headstability.errors import UserError
 from headstability.losses import mean_loss
-from headstability.model import Shape
 from headstability.recipe import Cell, Recipe, learning_rate, make_optimizer
+from headstability.shape import Shape
 from headstability.tokens import TokenFile
 from headstability.training import Trainer, publish
 

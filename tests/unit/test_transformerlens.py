@@ -13,7 +13,7 @@ from headstability.activations import activations
 from headstability.caches import write_cache
 from headstability.errors import UserError
 from headstability.exports.writing import write_transformerlens
-from headstability.model import Shape
+from headstability.shape import Shape
 from headstability.sources.tensors import read_state
 from headstability.sources.transformerlens import from_state_dict, to_state_dict
 

@@ -50,7 +50,7 @@ AGGREGATES += (DOSE, NEEDED, ROLES, "Table of norms of activations")
 # With weight decay 0 gone: one decay has no dose response, dead heads are told by another, and
 # the untrained reference has yet to be made for it.
 WITHOUT_ZERO = (*(table for table in AGGREGATES if table != DOSE), ANCHORS, "Caching .* step 0")
-SCORES = "Roles of the heads"
+SCORED, SCORES = "Scoring the heads", "Roles of the heads"
 BIASES = "Adjusted stability"
 # What asks whether a head is dead, and the claims.
 CLAIMED = (HEADS, CORRELATION, ANCHORS, CLAIMS)
@@ -59,6 +59,7 @@ ATLAS, BY_LENGTH = "Table of matched patterns", "Stability by prompt length"
 # A statement more in a module: which jobs use it. Whole rules, so patterns of their messages.
 MODULES = {
     "headstability/model.py": ("Training",),
+    "headstability/shape.py": ("Training",),
     "headstability/attention.py": ("Training",),
     "headstability/training.py": ("Training",),
     "headstability/engine.py": ("Training",),
@@ -77,14 +78,14 @@ MODULES = {
     "headstability/activations.py": ("Caching", "Ablating"),
     "headstability/caches.py": ("Caching", "Comparing", "Stability of"),
     "headstability/identity.py": ("Checking",),
-    "headstability/conditions.py": ("Comparing", "Stability", BY_LENGTH),
-    "headstability/similarity.py": ("Comparing", "Stability", BY_LENGTH),
+    "headstability/conditions.py": ("Comparing", "Stability", BY_LENGTH, SCORED),
+    "headstability/similarity.py": ("Comparing", "Stability", BY_LENGTH, SCORED),
     "headstability/tables/measures.py": ("Stability of",),
     "headstability/tables/layers.py": LAYER_TABLES,
     "headstability/plots/depth.py": ("Figure: best matches", "Figure: most and least"),
     "headstability/ablation.py": ("Ablating",),
     "headstability/tables/__init__.py": ("Stability of", *TABLES, MAP, SCORES),
-    "headstability/tables/reading.py": (*AGGREGATES, *STREAM_TABLES),
+    "headstability/tables/reading.py": (*AGGREGATES, *STREAM_TABLES, SCORES),
     "headstability/tables/stability.py": (LAYERS, "Table of the anchor's heads"),
     "headstability/tables/ablation.py": (HEADS, CORRELATION, ANCHORS),
     "headstability/statistics.py": (*CLAIMED, *STREAM_TABLES),
@@ -97,11 +98,13 @@ MODULES = {
     ),
     "headstability/plots/heads.py": ("Figure: head map", "Figure: pairs"),
     "headstability/plots/ablation.py": ("Figure: stability and ablation",),
-    "headstability/refit_caches.py": ("Comparing", "Stability of", *STREAMS, ATLAS, BY_LENGTH),
-    "headstability/tensorfiles.py": ("Training",),
-    "headstability/cka.py": STREAMS,
-    "headstability/residual.py": STREAMS,
-    "headstability/weight_norms.py": ("Norms of",),
+    "headstability/refit_caches.py": (
+        *("Comparing", "Stability of", *STREAMS, ATLAS, BY_LENGTH, SCORED),
+    ),
+    "headstability/cka.py": ("Residual streams of",),
+    "headstability/residual.py": ("Residual streams of",),
+    "headstability/norms.py": ("Norms of",),
+    "headstability/weight_norms.py": ("Caching",),
     "headstability/meta_sne.py": (MAP,),
     "headstability/tables/streams.py": STREAM_TABLES,
     "headstability/tables/meta_sne.py": (MAP,),
@@ -118,9 +121,9 @@ MODULES = {
     "headstability/plots/perplexity.py": ("Figure: perplexity",),
     "headstability/plots/prompt_length.py": ("Figure: stability by prompt",),
     "headstability/plots/atlas.py": ("Figure: head atlas",),
-    "headstability/roles.py": (SCORES,),
-    "headstability/role_prompts.py": (SCORES,),
-    "headstability/condition_roles.py": (SCORES,),
+    "headstability/roles.py": (SCORED,),
+    "headstability/role_prompts.py": (SCORED,),
+    "headstability/cell_roles.py": (SCORED,),
     "headstability/uncertainty.py": (SCORES, DOSE, NEEDED, ADJUSTED, *CLAIMED),
     "headstability/variance.py": (SCORES, DOSE, NEEDED),
     "headstability/tables/intervals.py": (SCORES, DOSE, NEEDED),
@@ -128,7 +131,8 @@ MODULES = {
     "headstability/tables/roles.py": (SCORES,),
     "headstability/plots/questions.py": ("Figure: the dose", "Figure: how many"),
     "headstability/plots/roles.py": ("Figure: stability by role",),
-    "role_scores.py": (SCORES,),
+    "role_scores.py": (SCORED,),
+    "role_stability.py": (SCORES,),
     "roles_table.py": (ROLES,),
     "roles.py": ("Figure: stability by role",),
     "dose_table.py": (DOSE,),
@@ -137,7 +141,7 @@ MODULES = {
     "prefixes.py": (BY_LENGTH,),
     "head_atlas_table.py": (ATLAS,),
     "perplexity.py": ("Figure: perplexity",),
-    "headstability/adjusted.py": (BIASES, ADJUSTED, SCORES),
+    "headstability/adjusted.py": (BIASES, ADJUSTED, SCORED),
     "headstability/adjusted_conditions.py": (BIASES,),
     "headstability/claims.py": CLAIMED,
     "headstability/verdicts.py": CLAIMED,

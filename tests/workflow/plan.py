@@ -88,9 +88,10 @@ class Plan:
         for condition in (f"{name}, wd {decay}" for name in architectures for decay in decays):
             trainings = {f"Training {condition}, {refit}" for refit in refits}
             caches = {f"Caching {condition}, {r}, step {step}, on {prompts}" for r in refits}
-            perplexity = f"Perplexity of {condition}"
-            self.needs[perplexity] = {*trainings, TOKENS, TOKENIZER}
-            self.needs[PERPLEXITY].add(perplexity)
+            for training in trainings:
+                perplexity = training.replace("Training", "Perplexity of")
+                self.needs[perplexity] = {training, TOKENS, TOKENIZER}
+                self.needs[PERPLEXITY].add(perplexity)
             lengths = f"Stability by prompt length of {condition}"
             self.needs[lengths] = {*caches, f"Checking that the refits of {condition} differ"}
             self.needs[LENGTHS].add(lengths)
@@ -114,12 +115,14 @@ class Plan:
         """Dose response, refits needed and roles; no steps are listed, no origins to be told."""
         checked, stabilities, scored = set(), set(), set()
         for condition in (f"{name}, wd {decay}" for name in architectures for decay in decays):
-            scores = f"Roles of the heads of {condition}"
-            caches = {f"Caching {condition}, {r}, step {step}, on {prompts}" for r in refits}
-            trainings = {f"Training {condition}, {refit}" for refit in refits}
-            texts = {f"Making the prompt set {prompts}", f"Stability of {condition}, step {step}"}
-            self.needs[scores] = {*caches, *trainings, *texts}
-            scored.add(scores)
+            scores = {f"Scoring the heads of {condition}, {refit}" for refit in refits}
+            for score in scores:
+                training = score.replace("Scoring the heads of", "Training")
+                cache = f"{training.replace('Training', 'Caching')}, step {step}, on {prompts}"
+                self.needs[score] = {training, cache, f"Making the prompt set {prompts}"}
+            roles = f"Roles of the heads of {condition}"
+            self.needs[roles] = {*scores, f"Stability of {condition}, step {step}"}
+            scored.add(roles)
             stabilities.add(f"Stability of {condition}, step {step}")
             checked.add(f"Checking that the refits of {condition} differ")
         self.needs[ROLES] = scored
@@ -141,9 +144,10 @@ class Plan:
             self.needs[adjusted] = {*caches, f"Comparing the heads of {condition}, step {step}"}
             stability = f"Stability of {condition}, step {step}"
             self.needs[ADJUSTED] |= {adjusted, stability}
-            measured = {f"{what} of {condition}" for what in ("Residual streams", "Perplexity")}
+            perplexities = {f"Perplexity of {condition}, {refit}" for refit in refits}
             ablations = {f"Ablating {condition}, {refit}" for refit in refits}
-            self.needs[CLAIMS] |= {adjusted, stability, *measured, *ablations}
+            measured = {f"Residual streams of {condition}", *perplexities, *ablations}
+            self.needs[CLAIMS] |= {adjusted, stability, *measured}
             plain = f"{condition.split(',')[0]}, wd 0"
             without = {f"Ablating {plain}, {r}" for r in refits} if "0" in decays else set()
             self.needs[f"Table of the anchor's heads of {condition}"] |= ablations | without
@@ -173,8 +177,7 @@ class Plan:
                 caches = {f"Caching {condition}, {r}, step {step}, on {prompts}" for r in refits}
                 checked = f"Checking that the refits of {condition} differ"
                 self.needs[f"Residual streams of {condition}"] = {*caches, checked}
-                trainings = {f"Training {condition}, {refit}" for refit in refits}
-                self.needs[f"Norms of {condition}"] = {*caches, *trainings, checked}
+                self.needs[f"Norms of {condition}"] = {*caches, checked}
                 streams.add(f"Residual streams of {condition}")
                 norms.add(f"Norms of {condition}")
                 mapped |= {*caches, checked}

@@ -119,8 +119,11 @@ def test_claims_rest_on_the_measured_tables(smoke):
     assert found == pytest.approx(gap, abs=1e-9)
     losses = {}
     for decay in ("0", "0.1"):
-        texts = pd.read_csv(folder / f"wd{decay}/step{STEP}/perplexity.csv")
-        losses[decay] = np.log(texts[texts["text"] == "held_out"]["perplexity"].to_numpy())
+        texts = [
+            pd.read_csv(folder / f"wd{decay}/step{STEP}/perplexity/{refit}.csv").set_index("text")
+            for refit in REFITS
+        ]
+        losses[decay] = np.log([table.loc["held_out", "perplexity"] for table in texts])
     cost = np.log(1.01) - (losses["0.1"] - losses["0"]).mean()
     found = claims["two", "0.1", "log 1.01 - log perplexity ratio", "raw"]
     assert found == pytest.approx(cost, abs=1e-9)

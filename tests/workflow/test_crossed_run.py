@@ -8,7 +8,7 @@ import pytest
 from driver import jobs, snakemake, write_study, write_text
 
 REFITS = [f"init{init}-data{data}" for init in (1, 2) for data in (1, 2)]
-STEPS = (0, 30)
+STEPS = (0, 10, 30)
 HOME = "results/crossed/conditions/one/wd0.1"
 
 
@@ -22,7 +22,8 @@ def crossed(smoke):
         refits={"init_seeds": [1, 2], "data_seeds": [1, 2]},
         weight_decays=[0.1],
         corpus=write_text(smoke, "crossed.txt"),
-        time_course={"steps": [0]},
+        training={"checkpoint_steps": [0, 10]},
+        time_course={"steps": [0, 10]},
         figures={"include": ["origin", "time_course"]},
     )
     snakemake(smoke, "--cores", "2", *study)

@@ -1,6 +1,7 @@
 """The smoke study as a user would run it, and its numbers against naive float64 loops."""
 
 import csv
+import hashlib
 import json
 import subprocess
 import sys
@@ -175,17 +176,18 @@ def test_other_layers_and_the_own_refit_agree_with_naive_loops(smoke, architectu
 
 
 def test_prompts_are_held_out_passages_shared_by_all_cells(smoke):
-    prompts = json.loads((smoke / "results/smoke/corpus/prompts/passages.json").read_text())
+    passages = smoke / "results/smoke/corpus/prompts/passages.json"
+    prompts = json.loads(passages.read_text())
     assert len(prompts["tokens"]) == 6
     assert {len(tokens) for tokens in prompts["tokens"]} == {21}
     lines = (smoke / "results/smoke/corpus/documents.jsonl").read_text().split("\n")[:-1]
     held_out = [d["text"] for d in map(json.loads, lines) if d["split"] == "held_out"]
     for text in prompts["texts"]:
         assert any(text.strip("�") in document for document in held_out)
-    sums = {
-        open_cache(path).attrs["prompts_sha256"] for path in smoke.glob("results/**/*.zarr.zip")
-    }
-    assert len(sums) == 1
+    stored = hashlib.sha256(passages.read_bytes()).hexdigest()
+    caches = list(smoke.glob("results/smoke/cells/**/*.zarr.zip"))
+    assert caches
+    assert {open_cache(path).attrs["prompts_sha256"] for path in caches} == {stored}
 
 
 def test_training_tables_and_provenance(smoke):

@@ -17,7 +17,8 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
 from headstability.catalogue import FIGURES
 from headstability.exports.writing import write_transformerlens
-from headstability.model import Shape, Transformer
+from headstability.model import Transformer
+from headstability.shape import Shape
 from headstability.tokenization import train_tokenizer
 
 ONE = {"layers": 1, "heads": 2, "d_model": 16}

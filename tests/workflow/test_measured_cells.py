@@ -46,22 +46,21 @@ def extended(smoke):
 @pytest.mark.parametrize(("architecture", "decay"), CONDITIONS)
 def test_held_out_perplexity(smoke, architecture, decay):
     """The loops take minutes on the whole split: the first windows, and the count of tokens."""
-    table = read_csv(condition(smoke, architecture, decay) / "perplexity.csv")
-    assert table["refit"].tolist() == REFITS
-    assert set(table["text"]) == {"held_out"}
+    folder = condition(smoke, architecture, decay) / "perplexity"
     manifest = json.loads((smoke / "results/smoke/corpus/tokens.json").read_text())
     held_out = np.fromfile(smoke / "results/smoke/corpus/held_out.bin", manifest["dtype"])
-    assert (table["tokens"] == (held_out != manifest["bos"]).sum()).all()
-    assert np.allclose(table["perplexity"], np.exp(table["nll"] / table["tokens"]), rtol=1e-8)
     for refit in REFITS:
+        table = read_csv(folder / f"{refit}.csv")
+        assert table["text"].tolist() == ["held_out"]
+        assert table["tokens"].item() == (held_out != manifest["bos"]).sum()
+        found = table["perplexity"].item()
+        assert found == pytest.approx(np.exp(table["nll"] / table["tokens"]).item(), rel=1e-8)
         log = pd.read_csv(cell(smoke, architecture, decay, refit) / "training.csv")
-        found = table.set_index("refit").loc[refit, "perplexity"]
         # Training's rows begin with BOS and are few: about the same.
         assert np.log(found) == pytest.approx(log["held_out_loss"].iloc[-1], abs=0.1)
 
 
 def test_perplexity_of_a_text_of_the_users(extended):
-    table = read_csv(condition(extended, "two", "0.1", "extended") / "perplexity.csv")
     prompts = json.loads((extended / "results/extended/corpus/prompts/passages.json").read_text())
     tokenizer = json.loads((extended / "results/extended/corpus/tokenizer.json").read_text())
     assert tokenizer["added_tokens"][0]["id"] == prompts["bos"]
@@ -71,7 +70,8 @@ def test_perplexity_of_a_text_of_the_users(extended):
         weights = load_file(home / f"checkpoints/step{STEP}.safetensors")
         model = oracles.Model(weights, *SHAPES["two"])
         total, count = model.text_nll(ids, CONTEXT, prompts["bos"])
-        row = table[(table["refit"] == refit) & (table["text"] == "speech")].iloc[0]
+        table = read_csv(condition(extended, "two", "0.1", "extended") / f"perplexity/{refit}.csv")
+        row = table.set_index("text").loc["speech"]
         assert row["tokens"] == count == len(ids) - 1
         expected = np.exp(total / count)
         assert abs(row["perplexity"] - expected) < 1e-5 * expected

@@ -44,19 +44,20 @@ def test_no_edit_no_job(smoke):
 # --- code ---------------------------------------------------------------------------------
 
 WITHOUT_MEANING = {
-    "a comment": ("INIT_SCALE = 0.8  # weights", "INIT_SCALE = 0.8  # All weights"),
-    "a new comment": ("class Block(nn.Module):", "# One layer\n\nclass Block(nn.Module):"),
-    "a docstring": ('"""Width of one head."""', '"""Width of a single head."""'),
-    "no docstring": ('        """Width of one head."""\n', ""),
-    "the module's docstring": ('"""The decoder-only', '"""One decoder-only'),
-    "spacing": ("return self.d_model // self.heads", "return (self.d_model\n  //  self.heads)"),
-    "quotes": ('"norm" in name', "'norm' in name"),
+    "a comment": ("model", "INIT_SCALE = 0.8  # weights", "INIT_SCALE = 0.8  # All weights"),
+    "a new comment": ("model", "class Block(nn.Module):", "# One\n\nclass Block(nn.Module):"),
+    "a docstring": ("shape", '"""Width of one head."""', '"""Width of a single head."""'),
+    "no docstring": ("shape", '        """Width of one head."""\n', ""),
+    "the module's docstring": ("model", '"""The decoder-only', '"""One decoder-only'),
+    "spacing": ("shape", "self.d_model // self.heads", "(self.d_model\n  //  self.heads)"),
+    "quotes": ("model", '"norm" in name', "'norm' in name"),
 }
 
 
 @pytest.mark.parametrize("edit", WITHOUT_MEANING)
 def test_code_that_means_the_same(smoke, edit):
-    with edited(smoke / "scripts/headstability/model.py", *WITHOUT_MEANING[edit]):
+    module, old, new = WITHOUT_MEANING[edit]
+    with edited(smoke / f"scripts/headstability/{module}.py", old, new):
         expect(smoke, [])
 
 
@@ -76,7 +77,11 @@ def test_code_of_a_module(smoke, module):
 
 CONSTANTS = {
     "model.py": ("LAYER_NORM_EPS = 1e-5", "LAYER_NORM_EPS = 1e-6", ("Training",)),
-    "similarity.py": ("GEMM_COLUMNS = 2**16", "GEMM_COLUMNS = 2**15", ("Comparing", "Stability")),
+    "similarity.py": (
+        "GEMM_COLUMNS = 2**16",
+        "GEMM_COLUMNS = 2**15",
+        MODULES["headstability/similarity.py"],
+    ),
     "plots/style.py": ("PANEL = 3.3", "PANEL = 3.4", FIGURES),
 }
 
@@ -90,8 +95,8 @@ def test_one_number_of_a_module(smoke, module):
 
 def test_threads_and_resources_in_rules(smoke):
     cells = smoke / "rules/cells.smk"
-    edits = [(" threads: 1", " threads: 2"), ("mem_mb=4000", "mem_mb=9000")]
-    edits += [("runtime=240", "runtime=900"), ("save_seconds=20", "save_seconds=5")]
+    edits = [(" threads: 1", " threads: 2"), ('mem_mb=memory("train")', "mem_mb=9000")]
+    edits += [('minutes("train")', "900"), ("save_seconds=20", "save_seconds=5")]
     with ExitStack() as stack:
         for old, new in edits:
             stack.enter_context(edited(cells, old, new))

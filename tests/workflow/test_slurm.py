@@ -122,7 +122,7 @@ def test_a_job_is_warned_before_its_limit_and_its_retry_goes_on(runs, expected):
     assert process.wait(timeout=LONG_WAIT) == 0, said(folder)
     (first, _) = [number for _, number in submitted(folder)]
     assert ended(first)[0] == "FAILED", "it left of itself, before the limit"
-    log = "\n".join(p.read_text() for p in folder.glob(f"logs/slurm/rule_train/*/{first}.log"))
+    log = "\n".join(p.read_text() for p in folder.glob(f"results/.slurm/rule_train/*/{first}.log"))
     (left_at,) = re.findall(r"stopped by SIGUSR1 after step (\d+) of 1000", log)
     assert resumed_at(folder, "seed1") == int(left_at) > 0
     assert_trained(folder, expected, "seed1")

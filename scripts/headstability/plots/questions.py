@@ -77,8 +77,7 @@ def dose(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
         table: what `tables.questions.dose_table` returned.
         look: the `figures` section of the config.
     """
-    architectures, measures = table["architecture"].unique(), table["measure"].unique()
-    figure, axes = panels(len(architectures), rows=len(measures))
+    figure, axes, parts = _measures(table)
     values = table.drop_duplicates("weight_decay").assign(
         decay=lambda rows: rows["weight_decay"].astype(float)
     )
@@ -86,19 +85,14 @@ def dose(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     least = values.loc[values["decay"] > 0, "decay"].min()
     ticks = [f"{row.weight_decay}\n{row.dose:.3g}" for row in values.itertuples()]
     colors = _layer_colors(table, look)
-    for row, measure in enumerate(measures):
-        for column, architecture in enumerate(architectures):
-            panel = axes[row][column]
-            part = table[(table["measure"] == measure) & (table["architecture"] == architecture)]
-            part = part.assign(decay=part["weight_decay"].astype(float)).sort_values("decay")
-            panel.set_xscale("symlog", linthresh=least)
-            _layer_lines(panel, part, "decay", colors)
-            panel.set_xticks(values["decay"], ticks)
-            panel.minorticks_off()
-            panel.set_title(f"{architecture} ({part['refits'].iloc[0]} refits)")
-        axes[row][0].set_ylabel(MEASURES.get(measure, measure))
+    for panel, part in parts:
+        part = part.assign(decay=part["weight_decay"].astype(float)).sort_values("decay")
+        panel.set_xscale("symlog", linthresh=least)
+        _layer_lines(panel, part, "decay", colors)
+        panel.set_xticks(values["decay"], ticks)
+        panel.minorticks_off()
     figure.supxlabel("weight decay (below: learning rate x weight decay x steps)", fontsize=9)
-    _layer_legend(figure, axes[0], table, architectures)
+    _layer_legend(figure, axes[0], table, table["architecture"].unique())
     return figure
 
 
@@ -109,45 +103,53 @@ def time_course(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
         table: what `tables.time_course.time_course_table` returned.
         look: the `figures` section of the config and `weight_decays`.
     """
-    architectures, measures = table["architecture"].unique(), table["measure"].unique()
-    figure, axes = panels(len(architectures), rows=len(measures))
+    figure, axes, parts = _measures(table)
     tokens = sorted(table["tokens"].unique())
     least = next((value for value in tokens if value > 0), 1)
-    for row, measure in enumerate(measures):
-        for column, architecture in enumerate(architectures):
-            panel = axes[row][column]
-            part = table[(table["measure"] == measure) & (table["architecture"] == architecture)]
-            panel.set_xscale("symlog", linthresh=least)
-            for decay, color in decay_colors(look).items():
-                rows = part[part["weight_decay"] == decay]
-                for layer, line in rows[rows["layer"] != ALL].groupby("layer"):
-                    panel.plot(
-                        line["tokens"],
-                        line["estimate"],
-                        color=color,
-                        lw=0.7,
-                        alpha=0.6,
-                        label=f"_{decay} {layer}",
-                    )
-                    last = line.iloc[-1]
-                    panel.annotate(
-                        f"{layer}",
-                        (last["tokens"], last["estimate"]),
-                        xytext=(3, 0),
-                        textcoords="offset points",
-                        fontsize=6,
-                        color=color,
-                        va="center",
-                    )
-                mean = rows[rows["layer"] == ALL]
-                _with_bars(panel, mean["tokens"], mean, color, decay_labels(look)[decay], lw=2)
-            panel.set_xticks(tokens, [f"{value:,}" for value in tokens], rotation=30)
-            panel.minorticks_off()
-            panel.set_xlabel("training tokens")
-            panel.set_title(f"{architecture} ({part['refits'].iloc[0]} refits)")
-        axes[row][0].set_ylabel(MEASURES.get(measure, measure))
+    for panel, part in parts:
+        panel.set_xscale("symlog", linthresh=least)
+        for decay, color in decay_colors(look).items():
+            rows = part[part["weight_decay"] == decay]
+            for layer, line in rows[rows["layer"] != ALL].groupby("layer"):
+                panel.plot(
+                    line["tokens"],
+                    line["estimate"],
+                    color=color,
+                    lw=0.7,
+                    alpha=0.6,
+                    label=f"_{decay} {layer}",
+                )
+                last = line.iloc[-1]
+                panel.annotate(
+                    f"{layer}",
+                    (last["tokens"], last["estimate"]),
+                    xytext=(3, 0),
+                    textcoords="offset points",
+                    fontsize=6,
+                    color=color,
+                    va="center",
+                )
+            mean = rows[rows["layer"] == ALL]
+            _with_bars(panel, mean["tokens"], mean, color, decay_labels(look)[decay], lw=2)
+        panel.set_xticks(tokens, [f"{value:,}" for value in tokens], rotation=30)
+        panel.minorticks_off()
+        panel.set_xlabel("training tokens")
     legend_above(figure, axes[0][0], "bold: mean over layers, thin: single layers (numbered)")
     return figure
+
+
+def _measures(table: pd.DataFrame) -> tuple[Figure, Any, list[tuple[Axes, pd.DataFrame]]]:
+    """A row of panels a measure, a column an architecture; and every panel with its rows."""
+    architectures, measures = table["architecture"].unique(), table["measure"].unique()
+    figure, axes = panels(len(architectures), rows=len(measures))
+    parts = []
+    for row, measure in enumerate(measures):
+        for panel, architecture in zip(axes[row], architectures, strict=True):
+            here = (table["measure"] == measure) & (table["architecture"] == architecture)
+            panel.set_title(f"{architecture} ({table.loc[here, 'refits'].iloc[0]} refits)")
+            parts.append((panel, table[here]))
+        axes[row][0].set_ylabel(MEASURES.get(measure, measure))
+    return figure, axes, parts
 
 
 def refits_needed(table: pd.DataFrame, look: dict[str, Any]) -> Figure:

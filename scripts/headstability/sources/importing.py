@@ -19,7 +19,6 @@ from ..files import sha256_file
 from ..loading import load_model
 from ..model import Transformer
 from ..nll import summed_nll
-from ..tensorfiles import FOREIGN_CONFIG
 from ..tokens import TokenFile
 from ..traced import TracedModel
 from .folders import CONFIG, open_folder

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import UserError
-from ..model import LAYER_NORM_EPS, Shape, Transformer
+from ..model import LAYER_NORM_EPS, Transformer
+from ..shape import Shape
 from .tensors import refuse_unknown, take
 
 MODEL_TYPE = "headstability"

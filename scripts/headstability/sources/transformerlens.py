@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..model import LAYER_NORM_EPS, Shape, Transformer
+from ..model import LAYER_NORM_EPS, Transformer
+from ..shape import Shape
 from .tensors import refuse_unknown, take
 
 # Buffers, not weights: the causal mask and the number that stands for minus infinity.

@@ -12,7 +12,7 @@ def read_conditions(conditions: Sequence[dict], paths: Sequence[str | Path]) -> 
     """One table a condition (or cell), stacked, each row labelled with its condition.
 
     Args:
-        conditions: the labels of each table: architecture and weight_decay, for a cell refit too.
+        conditions: the labels of each table, such as architecture and weight_decay.
         paths: the table of each.
     """
     tables = []
@@ -22,3 +22,17 @@ def read_conditions(conditions: Sequence[dict], paths: Sequence[str | Path]) -> 
             table.insert(place, column, value)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def read_cells(
+    conditions: Sequence[dict], refits: Sequence[str], paths: Sequence[str | Path]
+) -> pd.DataFrame:
+    """One table a cell, stacked, each row labelled with its condition and refit.
+
+    Args:
+        conditions: the labels of each condition.
+        refits: names of the refits every condition has.
+        paths: the table of each cell, refits of a condition together.
+    """
+    cells = [{**condition, "refit": refit} for condition in conditions for refit in refits]
+    return read_conditions(cells, paths)

@@ -5,29 +5,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ..roles import ROLES, strongest_roles
+from ..roles import EVEN, ROLES, strongest_roles
 from ..variance import of_refits
 from .intervals import INTERVAL, Seeds, interval_rows
 
-# Rows of these columns say what even attention scores.
-EVEN = [f"even_{role}" for role in ROLES]
 NO_ROLE = "none"
 
 
-def role_heads(
-    scores: Mapping[str, np.ndarray],
-    even: Mapping[str, np.ndarray],
-    matches: pd.DataFrame,
-    refits: Sequence[str],
-    least: float,
-) -> pd.DataFrame:
+def role_heads(scores: pd.DataFrame, matches: pd.DataFrame, least: float) -> pd.DataFrame:
     """Scores, role and stability of every head of a condition.
 
     Args:
-        scores: by kind of text, [refit, layer, head, role] in the order of `roles.ROLES`.
-        even: by kind of text, scores of even attention, [role].
+        scores: refit and the columns of `cell_roles.cell_scores`, of all refits.
         matches: anchor, refit, layer, head, similarity: m of every head in every other refit.
-        refits: names of the refits.
         least: the score that makes a role.
 
     Returns:
@@ -39,18 +29,9 @@ def role_heads(
         columns={"anchor": "refit", "similarity": "stability"}
     )
     stability = stability.groupby(keys, sort=False)["stability"].mean().reset_index()
-    tables = []
-    for text, found in scores.items():
-        count, layers, heads = found.shape[:3]
-        numbers = np.indices((count, layers, heads)).reshape(3, -1)
-        flat = found.reshape(-1, len(ROLES))
-        rows = pd.DataFrame({"text": text, "refit": np.array(refits)[numbers[0]]})
-        rows = rows.assign(layer=numbers[1] + 1, head=numbers[2] + 1)
-        rows["role"] = strongest_roles(flat, least)
-        rows[list(ROLES)] = flat
-        rows[EVEN] = even[text]
-        tables.append(rows.merge(stability, on=keys, how="left", validate="one_to_one"))
-    table = pd.concat(tables, ignore_index=True)
+    table = scores.merge(stability, on=keys, how="left", validate="many_to_one")
+    table["role"] = strongest_roles(table[list(ROLES)].to_numpy(), least)
+    table = table.sort_values("text", kind="stable", ignore_index=True)
     return table[["text", *keys, "stability", "role", *ROLES, *EVEN]]
 
 

@@ -37,7 +37,7 @@ def attention_norms_table(norms: pd.DataFrame) -> pd.DataFrame:
     """Mean norms of activations by refit, and their means over refits (refit "all").
 
     Args:
-        norms: CONDITION and the columns of `residual.stream_norms`.
+        norms: CONDITION and the columns of `norms.stream_norms`.
     """
     measures = [name for name in norms if name not in (*CONDITION, "refit", "layer")]
     groups = norms.groupby([*CONDITION, "layer"], sort=False, as_index=False)
@@ -51,7 +51,7 @@ def weight_norms_table(norms: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFram
     """Correlation across layers of each refit's stability with the norms of its weights.
 
     Args:
-        norms: CONDITION and the columns of `weight_norms.weight_norms`.
+        norms: CONDITION and the columns of `norms.weight_norms`.
         layers: what `tables.stability.layer_stability_table` returned.
 
     Returns:
