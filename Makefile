@@ -6,6 +6,7 @@
 # make verify   every file of the study against its recorded hash
 # make estimate what a study takes before it is started (DEVICE=h100: on a GPU, not this machine)
 # make why      why anything (or TARGET=...) would be made again
+# make docs     write the pages of docs/ that are made from the code
 # make adopt    take results whose records (.snakemake) were lost as they are
 # Another study: make CONFIG=studies/smoke.yaml      Fewer cores: make CORES=1
 
@@ -20,7 +21,7 @@ TESTS ?= tests
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run test slurm smoke figures verify estimate why adopt check clean-environment
+.PHONY: run test slurm smoke figures verify estimate why adopt docs check clean-environment
 .DEFAULT_GOAL := run
 
 run: .venv/.installed
@@ -47,6 +48,10 @@ why: .venv/.installed
 # Records what is there as made with today's code and config: only for results you trust.
 adopt: .venv/.installed
 	$(SNAKEMAKE) --touch --forceall --cores 1 $(if $(CONFIG),--configfile $(CONFIG))
+
+# Pages made from the code; the tests compare them.
+docs: .venv/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/write_docs.py
 
 test: .venv/.installed .venv/.slurm
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(TESTS)

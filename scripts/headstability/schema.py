@@ -280,12 +280,18 @@ class StudyConfig(Section):
         default=[0.0, 0.1], min_length=1, description="0 trains with Adam, above 0 with AdamW"
     )
     training: Training
-    corpus: Corpus = Field(default_factory=lambda: SotuCorpus(type="sotu"))
-    tokenizer: Tokenizer = Field(default_factory=lambda: BpeTokenizer(type="bpe"))
+    corpus: Corpus = Field(
+        default_factory=lambda: SotuCorpus(type="sotu"),
+        description="the text, split by document; without this section, sotu",
+    )
+    tokenizer: Tokenizer = Field(
+        default_factory=lambda: BpeTokenizer(type="bpe"),
+        description="how text becomes tokens; without this section, bpe",
+    )
     prompts: dict[Name, Prompts] = Field(
         default_factory=lambda: {"passages": HeldOutPrompts(type="held_out")},
         min_length=1,
-        description="prompt sets, by name",
+        description="prompt sets, by name; without this section, passages of type held_out",
     )
     stability: Stability = Stability()
     ablation: Ablation = Ablation()
