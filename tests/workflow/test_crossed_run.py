@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from driver import jobs, snakemake, write_study, write_text
+from results_page import quoted, said_of
 
 REFITS = [f"init{init}-data{data}" for init in (1, 2) for data in (1, 2)]
 STEPS = (0, 10, 30)
@@ -39,6 +40,8 @@ def test_every_figure_is_there_and_nothing_is_left_to_do(crossed):
     for name in ("origin", "time_course"):
         for ending in ("pdf", "png"):
             assert (folder / f"results/crossed/figures/{name}.{ending}").stat().st_size > 1000
+        table = read(folder, f"results/crossed/tables/{name}.csv")
+        assert list(table) == quoted(said_of(f"tables/{name}.csv"))
     assert jobs(folder, *study) == []
 
 
