@@ -327,6 +327,8 @@ EDITS = {
     "schema_base": set(),
     "schema_data": set(),
     "config_check": set(),
+    "config_reference": set(),
+    "workflow_picture": set(),
     "config_rules": set(),
     "config_words": set(),
     "catalogue": set(),
