@@ -323,9 +323,9 @@ EDITS = {
     "tables/replicates": {"adjusted_table", "claims_table"},
     "plots/adjusted": {"adjusted"},
     "plots/claims": {"claims"},
-    **dict.fromkeys(("schema", "schema_base", "schema_data"), set()),
-    **dict.fromkeys(("config_check", "config_rules", "config_words"), set()),
-    **dict.fromkeys(("config_reference", "workflow_picture"), set()),  # pages of docs/
+    **{key: set() for key in ("schema", "schema_base", "schema_data")},
+    **{key: set() for key in ("config_check", "config_rules", "config_words")},
+    **{key: set() for key in ("config_reference", "workflow_picture")},  # pages of docs/
     "catalogue": set(),
     "kinds": set(),
     "specs": set(),
