@@ -8,7 +8,14 @@ from pathlib import Path
 from . import condition_costs, costs
 from .condition_costs import Condition
 from .costs import Need
-from .schema_data import BpeTokenizer, DataCorpus, FilePrompts, FileTokenizer, SotuCorpus
+from .schema_data import (
+    BpeTokenizer,
+    DataCorpus,
+    FilePrompts,
+    FileTokenizer,
+    SotuCorpus,
+    UrlPrompts,
+)
 from .shape import Shape
 from .study import Study
 
@@ -23,6 +30,7 @@ CKA_SLAB, CKA_HELD, CKA_THREADS = 3 * 2**23, 2**26, 2  # cka, rules/streams.smk
 POSITIONS = 2048  # perplexity
 ROLE_BATCH, ROLE_TOKENS = 8, 25  # role_prompts
 HUB_VOCABULARY = 50_304  # usual; a tokenizer of the hub is not there before it is fetched
+FETCHED_PROMPTS = (64,) * 200  # tokens; twice what the paper's are, which are not there either
 TOKEN_BYTES = 5  # of text a token stands for
 UNPACKED = 4  # times the size of a compressed file
 STREAMED = 2**23  # bytes of a data set held at once: tokenising, datasets
@@ -113,6 +121,8 @@ class Needs:
     def lengths(self, prompts: str) -> list[int]:
         """Tokens of each prompt of a set, BOS included; of a file, at most one a byte."""
         chosen = self.study.config.prompts[prompts]
+        if isinstance(chosen, UrlPrompts):
+            return list(FETCHED_PROMPTS)
         if isinstance(chosen, FilePrompts):
             context = self.study.config.training.context
             return [min(size + 1, context) for size in _prompt_bytes(chosen.path)] or [context]
