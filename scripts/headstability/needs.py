@@ -36,12 +36,16 @@ UNPACKED = 4  # times the size of a compressed file
 STREAMED = 2**23  # bytes of a data set held at once: tokenising, datasets
 PREFIX_TOKENS = (5, 10, 20, 30, 40, 50)  # prompt_length
 
+# The wildcards the size of a job depends on.
+_SIZING = ("architecture", "weight_decay", "prompts", "text")
+
 
 class Needs:
     """What the jobs of a study need."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
+        self._known: dict[tuple, Need] = {}
         self._needs: dict[str, Callable[[Mapping[str, str], bool], Need]] = {
             "corpus": lambda *_: self._text(costs.reading_text),
             "tokenizer": lambda *_: self._text(costs.reading_text),
@@ -87,7 +91,11 @@ class Needs:
             wildcards: of the job.
             gpu: whether it runs on a GPU.
         """
-        return self._needs[rule](wildcards, gpu)
+        # Which refit and step it is of makes no difference.
+        key = (rule, gpu, *(wildcards.get(name) for name in _SIZING))
+        if key not in self._known:
+            self._known[key] = self._needs[rule](wildcards, gpu)
+        return self._known[key]
 
     def sizes(self, architecture: str) -> Shape:
         """Sizes of an architecture."""
