@@ -31,7 +31,8 @@ def said_of(path):
         parts = re.split(r"<(\w+)>", pattern)
         named = dict.fromkeys(parts[1::2], "[^/]+") | {"job": ".+", "figure": ".+"}
         whole = "".join(named[p] if i % 2 else re.escape(p) for i, p in enumerate(parts))
-        if re.fullmatch(whole, path):
+        # What stands beside others is listed by its name alone.
+        if re.fullmatch(whole, Path(path).name if "<file>" in pattern else path):
             return text
     return None
 
