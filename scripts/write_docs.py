@@ -13,29 +13,35 @@ from headstability.study import Study
 from headstability.workflow_picture import read_rulegraph, workflow_picture
 
 ROOT = Path(__file__).resolve().parents[1]
+# Of the study and the targets whose rules are drawn.
+STUDY = ROOT / "studies/smoke.yaml"
+TARGETS = ("all", "published")
 
 
-def picture() -> str:
-    """The workflow of the default study."""
-    command = [sys.executable, "-m", "snakemake", "--rulegraph", "--quiet", "all"]
-    graph = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    study = Study(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
-    files = {rule: kind.outputs(study)[0] for rule, kind in KINDS.items()}
-    stages = {
-        rule: Path(file).relative_to(study.paths.root).parts[0] for rule, file in files.items()
-    }
+def rulegraph() -> str:
+    """What Snakemake says of the rules and what they read."""
+    command = [sys.executable, "-m", "snakemake", *TARGETS, "--rulegraph", "--configfile", STUDY]
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def picture(graph: str) -> str:
+    """The workflow as an SVG, from what Snakemake says."""
+    study = Study(yaml.safe_load(STUDY.read_text(encoding="utf-8")))
+    files = {rule: Path(kind.outputs(study)[0]) for rule, kind in KINDS.items()}
+    stages = {rule: path.relative_to(study.paths.root).parts[0] for rule, path in files.items()}
     return workflow_picture(read_rulegraph(graph), stages)
 
 
-def pages() -> dict[str, str]:
-    """Texts by the path of their file."""
-    return {
+def main() -> None:
+    """Write each page."""
+    pages = {
         "docs/config-reference.md": config_reference(),
-        "docs/figures/workflow.svg": picture(),
+        "docs/figures/workflow.svg": picture(rulegraph()),
     }
+    for name, text in pages.items():
+        with atomic_path(ROOT / name) as path:
+            path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    for name, text in pages().items():
-        with atomic_path(ROOT / name) as path:
-            path.write_text(text, encoding="utf-8")
+    main()

@@ -45,13 +45,14 @@ def workflow_picture(edges: Iterable[Edge], stages: Mapping[str, str]) -> str:
 
     Args:
         edges: of `read_rulegraph`.
-        stages: what each rule's first file lies under: corpus, cells, conditions, tables, figures.
-            Rules that have no stage are left out.
+        stages: what each rule's first file lies under. Rules without one of the stages that are
+            drawn are left out.
 
     Returns:
         SVG; the same text for the same graph.
     """
-    edges = without_detours(edge for edge in edges if set(edge) <= set(stages))
+    drawn = {rule for rule, stage in stages.items() if stage in _STAGES}
+    edges = without_detours(edge for edge in edges if set(edge) <= drawn)
     rules = sorted({rule for edge in edges for rule in edge})
     above = {rule: sorted(a for a, b in edges if b == rule) for rule in rules}
     column = {rule: _column(rule, stages, above) for rule in rules}

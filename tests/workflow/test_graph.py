@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import write_docs
 import yaml
 from driver import ROOT, SMOKE, snakemake
 
@@ -44,6 +45,10 @@ def test_the_registry_has_the_dependencies_of_the_rules(name, tmp_path):
     study = Study(yaml.safe_load(STUDIES[name]))
     absent = undrawn_rules(study) | {rule for rule in KINDS if not study.architectures_of(rule)}
     graph = snakemake(ROOT, *TARGETS, "--rulegraph", "--configfile", path)
+    if name == "smoke":
+        svg = (ROOT / "docs/figures/workflow.svg").read_text()
+        assert write_docs.picture(graph) == svg, "the page is out of date: make docs"
+        assert {"train", "adjust", "claims", "draw_head_atlas"} <= set(re.findall(r">(\w+)<", svg))
     names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', graph, re.MULTILINE))
     pairs = {(names[b], names[a]) for a, b in re.findall(r"(\d+) -> (\d+)", graph)}
     read = {pair for pair in pairs if set(pair) <= set(KINDS)}
