@@ -25,7 +25,8 @@ def everything(study: Study) -> dict[str, Any]:
     """Specification of the job that looks at all files."""
     expected = [path for path, _ in expected_files(study)]
     possible = {path for path, _ in expected_files(study, on_request=True)}
-    on_request = sorted(possible - set(expected))
+    # The record of the config is no job's output.
+    on_request = sorted({*possible, study.paths.config} - set(expected))
     return {"root": study.paths.root, "expected": expected, "on_request": on_request}
 
 

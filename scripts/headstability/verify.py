@@ -131,7 +131,7 @@ def _check(path: Path, manifests: dict[Path, str]) -> None:
         DamagedFile: it is not as it was written.
     """
     manifest = manifests.get(path.parent)
-    if "exports" in path.parts or path.suffix in (".csv", ".png", ".pdf", ".md"):
+    if "exports" in path.parts or path.suffix in (".csv", ".png", ".pdf", ".md", ".yaml"):
         check_sidecar(path, sha256_file(path))
     elif path.suffix == ".safetensors":
         read_tensors(path)
