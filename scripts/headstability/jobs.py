@@ -199,6 +199,16 @@ def expected_files(
             yield from ((path, rule) for path in dict.fromkeys(paths))
 
 
+def planned_jobs(study: Study) -> list[tuple[str, dict[str, str], list[str]]]:
+    """Every job of a complete study: its rule, its wildcards and the files it makes."""
+    names = {rule: _wildcard_names(study, rule) for rule in KINDS}
+    found: dict[tuple, list[str]] = {}
+    for path, rule in expected_files(study):
+        values = wildcards_of(study, rule, path) or {}
+        found.setdefault((rule, *((name, values[name]) for name in names[rule])), []).append(path)
+    return [(rule, dict(wildcards), paths) for (rule, *wildcards), paths in found.items()]
+
+
 def job_count(study: Study, rule: str, paths: Iterable[str]) -> int:
     """How many jobs of a rule make these files of its."""
     names = _wildcard_names(study, rule)
