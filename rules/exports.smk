@@ -14,8 +14,8 @@ rule write_transformerlens:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=memory("write_transformerlens"),
+        runtime=minutes("write_transformerlens"),
     params:
         spec=spec("write_transformerlens"),
     message:
@@ -40,8 +40,8 @@ rule write_huggingface:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=memory("write_huggingface"),
+        runtime=minutes("write_huggingface"),
     params:
         spec=spec("write_huggingface"),
     message:

@@ -8,6 +8,8 @@ rule download_weights:
         paths.log_of(f"download/{paths.cell_name}"),
     wildcard_constraints:
         architecture=study.architecture_pattern("download_weights"),
+    # Where the network is: compute nodes often have none.
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1
@@ -38,8 +40,8 @@ rule import_weights:
         "../envs/compute.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("import_weights"),
+        runtime=minutes("import_weights"),
         gpu_slots=1,
     params:
         spec=spec("import_weights"),

@@ -112,6 +112,7 @@ rule published:
         table=paths.table_of("published"),
     log:
         paths.log_of("tables/published"),
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1

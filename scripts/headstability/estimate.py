@@ -30,6 +30,7 @@ from .study import Study
 # Rules whose jobs leave a benchmark.
 BENCHMARKED = {"tokens", "train", "cache", "similarity", "stability", "ablation", "evaluate"}
 BENCHMARKED |= {"prefixes", "residual_similarity", "adjust", "role_scores", "meta_sne_table"}
+BENCHMARKED |= {"role_stability"}
 # Files that have their hash in a file beside them.
 _WITH_SIDECAR = (".csv", ".pdf", ".png", ".md")
 # Seconds a job takes to start and end, measured on the default study.

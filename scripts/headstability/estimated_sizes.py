@@ -76,9 +76,10 @@ _ROWS: dict[str, tuple[int, Callable[[Condition], float]]] = {
     ),
     "norms/streams.csv": (86, lambda c: c.refits * c.shape.layers),
     "norms/weights.csv": (27, lambda c: c.refits * c.shape.layers * (6 if c.shape.mlp else 4)),
-    "perplexity.csv": (63, lambda c: c.refits * c.texts),
+    "perplexity": (39, lambda c: c.texts),
     "prompt_length": (45, lambda c: c.refits * c.lengths * c.shape.layers),
     "residual": (65, lambda c: c.streams * c.ordered * c.shape.layers * 2),
+    "scores": (155, lambda c: 2 * c.heads),
     "roles/heads.csv": (175, lambda c: 2 * c.refits * c.heads),
     "roles/stability.csv": (60, lambda c: 12),
 }

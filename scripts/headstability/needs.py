@@ -39,6 +39,11 @@ class Needs:
             "tokenizer": lambda *_: self._text(costs.reading_text),
             "tokens": lambda *_: self._text(costs.tokenising_text),
             "train": self._train,
+            "import_weights": lambda wildcards, _: costs.importing(
+                self.sizes(wildcards["architecture"]), self.study.config.training.held_out_rows
+            ),
+            "write_transformerlens": self._export,
+            "write_huggingface": self._export,
             "cache": self._cache,
             "ablation": self._ablation,
             "evaluate": self._evaluate,
@@ -128,6 +133,10 @@ class Needs:
         return costs.training(
             sizes, steps, batch, evaluations, training.held_out_rows, gpu, microbatch
         )
+
+    def _export(self, wildcards: Mapping[str, str], gpu: bool) -> Need:
+        del gpu
+        return costs.exporting(self.sizes(wildcards["architecture"]))
 
     def _cache(self, wildcards: Mapping[str, str], gpu: bool) -> Need:
         del gpu

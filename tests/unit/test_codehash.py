@@ -194,14 +194,12 @@ FIGURES |= {"adjusted", "claims"}
 VERIFY = {"verify"}
 EXPORTS = {"write_transformerlens", "write_huggingface"}
 IMPORT = {"import_weights"}
-# Both come from files or the hub: what reads those.
 FETCHED = {"import_weights", "download_weights"}
 # Jobs that run models, whoever trained them.
 ANALYSED = {"cache", "ablation", "evaluate", "role_scores"} | IMPORT
 ALL = (
     EXPORTS
     | FETCHED
-    | {"published"}
     | STREAMS
     | MAP
     | PATTERNS
@@ -212,7 +210,7 @@ ALL = (
     | TEXT
     | VERIFY
     | ADJUSTED
-    | {"pairwise_table", "refits"}
+    | {"pairwise_table", "refits", "published"}
 )
 EDITS = {
     "model": MODELS | EXPORTS | IMPORT | VERIFY,

@@ -284,8 +284,9 @@ def test_a_refit_more_says_nothing_of_the_others():
     assert rules == {"train", "cache", "ablation", "evaluate", "role_scores"}
     assert all(both[0] == both[-1] for both in changed.values())
     below_weights = {rule for rule, kind in KINDS.items() if "train" in kind.upstream}
-    # What tells refits apart reads of training what is kept with the tables.
-    assert below_weights == rules - {"train"} | {"refits"}
+    # What tells refits apart reads of training what is kept with the tables; exports are asked for.
+    exports = {"write_transformerlens", "write_huggingface"}
+    assert below_weights == rules - {"train"} | {"refits"} | exports
 
 
 def test_only_what_included_figures_rest_on_is_expected():
