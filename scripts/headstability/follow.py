@@ -4,7 +4,7 @@ import atexit
 import threading
 from collections.abc import Callable
 
-from .snapshot import DONE
+from .snapshot import DONE, Snapshot
 from .status import Observer
 from .status_text import headline
 
@@ -32,15 +32,13 @@ def follow(
     ended = threading.Event()
 
     def watch() -> None:
-        shown, silent = -1, 0.0
+        shown, silent = _cells(observer.look()), 0.0
         while not ended.wait(interval):
             snapshot = observer.look()
-            cells = snapshot.counts.get("cells", {}).get(DONE, 0)
             silent += interval
-            if (cells != shown and shown >= 0) or silent >= longest:
+            if _cells(snapshot) != shown or silent >= longest:
                 say(headline(snapshot))
-                silent = 0.0
-            shown = cells
+                shown, silent = _cells(snapshot), 0.0
 
     thread = threading.Thread(target=watch, daemon=True)
 
@@ -52,3 +50,8 @@ def follow(
     atexit.register(end)
     thread.start()
     return end
+
+
+def _cells(snapshot: Snapshot) -> int:
+    """Finished cells."""
+    return snapshot.counts.get("cells", {}).get(DONE, 0)

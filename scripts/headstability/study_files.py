@@ -1,7 +1,7 @@
 """Where the files of a finished or unfinished study are, for `access`: wherever its folder lies."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -77,6 +77,11 @@ class Files:
 
 
 def checked(read: Callable[[Path], T], path: Path) -> T:
+    """What a function reads from a file.
+
+    Raises:
+        UserError: the file is damaged; says how to make it again.
+    """
     try:
         return read(path)
     except DamagedFile as error:
@@ -110,6 +115,7 @@ class Named(Mapping[str, T]):
 
 
 def by_name(what: str, study: str, parts: Sequence[T]) -> Named[T]:
+    """Parts that have a `name`, by it."""
     return Named(what, study, {part.name: partial(_itself, part) for part in parts})
 
 
