@@ -95,8 +95,10 @@ class _Stacked(BackendArray):
         chosen = np.arange(len(self.stores))[refits]
         if chosen.ndim == 0:
             return self._of(int(chosen), rest)
-        empty = np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *rest)]
-        return np.stack([self._of(i, rest) for i in chosen]) if len(chosen) else empty
+        if len(chosen):
+            return np.stack([self._of(refit, rest) for refit in chosen])
+        sizes = (np.arange(n)[place].shape for n, place in zip(self.shape[1:], rest, strict=True))
+        return np.empty((0, *(size for shape in sizes for size in shape)), self.dtype)
 
     def _of(self, refit: int, places: tuple) -> np.ndarray:
         store, first = self.stores[refit], self.stores[0]

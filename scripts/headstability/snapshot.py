@@ -71,8 +71,8 @@ class Snapshot:
         alive: whether a run is going on.
         signed: when it last wrote anything, seconds since the epoch.
         failed: messages of jobs that failed in the last run, by their log.
-        left: seconds the rest takes, as far as can be told; None if nothing can.
-        uncounted: unfinished jobs that `left` cannot tell the time of.
+        left: seconds the rest takes; None if that cannot be told.
+        uncounted: unfinished jobs like none that has finished; `left` is too little by them.
         at_once: jobs at a time that `left` reckons with.
         now: the moment.
     """

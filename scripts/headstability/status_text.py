@@ -29,7 +29,7 @@ def headline(snapshot: Snapshot) -> str:
     trained = [job for job in snapshot.of_state(RUNNING) if job.reading]
     if trained:
         parts.append("; ".join(f"{job.label} {_progress(job)}" for job in trained[:2]))
-    parts.append(_left(snapshot) or "time left unknown")
+    parts.append(_left(snapshot))
     return f"Study {snapshot.study}: {', '.join(parts[:2])}; {'; '.join(parts[2:])}"
 
 
@@ -48,7 +48,7 @@ def overview(snapshot: Snapshot) -> str:
         if len(snapshot.failed) > SHOWN:
             lines.append(f"  ... and {len(snapshot.failed) - SHOWN} more")
     if not snapshot.complete:
-        lines += ["", _left(snapshot, full=True) or "Time left: unknown until a job has finished."]
+        lines += ["", _left(snapshot, full=True)]
     return "\n".join(lines)
 
 
@@ -60,7 +60,7 @@ def _run(snapshot: Snapshot) -> str:
     if snapshot.alive and run is not None:
         clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
         where = "" if run.here else " on another machine"
-        return f"a run is going on{where} since {clock}{sign}."
+        return f"a run{where} is going on since {clock}{sign}."
     if snapshot.complete:
         return "complete; no run is going on."
     if run is None and not snapshot.of_state(DONE, BROKEN):
@@ -124,12 +124,12 @@ def _progress(job: Job) -> str:
 
 def _left(snapshot: Snapshot, full: bool = False) -> str:
     if snapshot.left is None:
-        return ""
-    about = f"about {duration(snapshot.left)}"
+        return "Time left: unknown until a training has begun." if full else "time left unknown"
+    about = f"{'at least' if snapshot.uncounted else 'about'} {duration(snapshot.left)}"
     if not full:
         return f"{about} left"
     pace = "one job" if snapshot.at_once == 1 else f"{snapshot.at_once} jobs"
     text = f"Time left: {about}, {pace} at a time, judged by jobs that have finished"
     if snapshot.uncounted:
-        text += f"; {snapshot.uncounted} jobs of kinds none of which has finished are not counted"
+        text += f"; {snapshot.uncounted} jobs are of kinds none of which has finished"
     return f"{text}."

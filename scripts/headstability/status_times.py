@@ -8,6 +8,8 @@ from statistics import mean
 from typing import Any
 
 from .costs import forward_flops
+from .estimate import JOB_SECONDS
+from .jobs import MAKERS
 from .needs import Needs
 from .snapshot import BROKEN, DONE, QUEUED, RUNNING, WAITING, Job, Snapshot
 from .study import Study
@@ -80,20 +82,21 @@ class Durations:
         return forward_flops(sizes, sizes.context)
 
     def estimate(self, snapshot: Snapshot) -> None:
-        """Put into a snapshot how long its unfinished jobs take together."""
-        running = snapshot.of_state(RUNNING)
-        snapshot.at_once = len(running) or self.at_once
-        total, longest, counted = 0.0, 0.0, 0
+        """Put into a snapshot how long its unfinished jobs take together.
+
+        The longest of them, or all of them at the number that runs at a time, whichever is more.
+        Jobs of kinds none of which has finished count with JOB_SECONDS; of trainings that would
+        say nothing, so the time is unknown until one has begun.
+        """
+        snapshot.at_once = len(snapshot.of_state(RUNNING)) or self.at_once
+        lefts = []
         for job in snapshot.of_state(RUNNING, QUEUED, BROKEN, WAITING):
             left = self._left(job, snapshot.now)
-            if left is None:
-                snapshot.uncounted += 1
-                continue
-            counted += 1
-            total += left
-            longest = max(longest, left)
-        if counted or snapshot.complete:
-            snapshot.left = max(longest, total / snapshot.at_once)
+            if left is None and job.rule in MAKERS:
+                return
+            snapshot.uncounted += left is None
+            lefts.append(JOB_SECONDS if left is None else left)
+        snapshot.left = max([0.0, *lefts, sum(lefts) / snapshot.at_once])
 
     def _left(self, job: Job, now: float) -> float | None:
         if job.state == RUNNING and job.reading and job.reading.seconds is not None:
