@@ -1,6 +1,7 @@
 """A finished study from the outside: open_study, the documented example, make status."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -157,6 +158,23 @@ def test_tables_and_prompts(study, folder):
     labels = study.tokens(2)
     assert (len(prompts["tokens"]), len(labels), labels[0]) == (6, 21, "BOS")
     assert "".join(labels[1:]).replace("␣", " ").replace("↵", "\n") == prompts["texts"][1]
+
+
+def test_the_documented_lines_work(folder, monkeypatch):
+    page = (ROOT / "docs/notebooks.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    monkeypatch.chdir(ROOT)
+    names = {"study": None}
+    for block in blocks:
+        code = block.replace("results/default", str(folder)).replace("deep/", "two/")
+        exec(code, names)
+    assert names["one"].sizes["head"] == 4
+    listed = set(re.findall(r"`\.(\w+)(?:\(|`|\[)", page)) - {"values", "load", "venv"}
+    parts = (names["study"], names["condition"], names["condition"].cells["seed1"])
+    assert listed, "the table of what there is"
+    for name in listed:
+        assert any(hasattr(part, name) for part in parts), name
 
 
 # --- mistakes and unfinished studies ------------------------------------------------------
