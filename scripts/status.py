@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--configfile", default="config.yaml", help="the study")
     parser.add_argument(
-        "--watch", nargs="?", type=float, const=5.0, metavar="SECONDS", help="again and again"
+        "--watch", nargs="?", type=float, const=0.0, metavar="SECONDS", help="again and again"
     )
     chosen = parser.parse_args()
     try:
@@ -51,7 +51,7 @@ def main() -> None:
         if chosen.watch is None:
             print(overview(observer.look()))
         else:
-            watch(observer, max(chosen.watch, 0.1))
+            watch(observer, chosen.watch or (5.0 if sys.stdout.isatty() else 60.0))
     except (UserError, OSError, yaml.YAMLError) as error:
         sys.exit(f"\nError: {error}\n")
     except KeyboardInterrupt:

@@ -4,7 +4,6 @@ import atexit
 import threading
 from collections.abc import Callable
 
-from .snapshot import DONE, Snapshot
 from .status import Observer
 from .status_text import headline
 
@@ -32,13 +31,13 @@ def follow(
     ended = threading.Event()
 
     def watch() -> None:
-        shown, silent = _cells(observer.look()), 0.0
+        shown, silent = observer.finished_cells(), 0.0
         while not ended.wait(interval):
-            snapshot = observer.look()
+            cells = observer.finished_cells()
             silent += interval
-            if _cells(snapshot) != shown or silent >= longest:
-                say(headline(snapshot))
-                shown, silent = _cells(snapshot), 0.0
+            if cells != shown or silent >= longest:
+                say(headline(observer.look()))
+                shown, silent = cells, 0.0
 
     thread = threading.Thread(target=watch, daemon=True)
 
@@ -50,8 +49,3 @@ def follow(
     atexit.register(end)
     thread.start()
     return end
-
-
-def _cells(snapshot: Snapshot) -> int:
-    """Finished cells."""
-    return snapshot.counts.get("cells", {}).get(DONE, 0)

@@ -56,7 +56,7 @@ def mark_running() -> None:
 
 def is_running() -> bool:
     """Whether a process that called `mark_running` in this folder is alive (True if unknown)."""
-    return RUN_MARK.exists() and _is_held(RUN_MARK)
+    return RUN_MARK.exists() and _is_held(RUN_MARK) is not False
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,18 @@ class Run:
     Attributes:
         started: seconds since the epoch.
         here: whether it was started on this machine.
-        held: whether its lock is held; where locks do not reach other machines, False says nothing
-            of a run that is not `here`.
+        held: whether its lock is held; None where there are no locks. Where locks do not reach
+            other machines, False says nothing of a run that is not `here`.
     """
 
     started: float
     here: bool
-    held: bool
+    held: bool | None
+
+    @property
+    def told_by_lock(self) -> bool:
+        """Whether its lock tells if it is going on."""
+        return bool(self.held) or (self.here and self.held is not None)
 
 
 def _run_mark(study: str) -> Path:
@@ -99,16 +104,20 @@ def last_run(study: str) -> Run | None:
     return Run(started, here, _is_held(path))
 
 
-def _is_held(path: Path) -> bool:
-    """Whether a living process holds a lock of a file (True if unknown)."""
+def _is_held(path: Path) -> bool | None:
+    """Whether a living process holds a lock of a file; None if that cannot be told."""
     try:
         handle = os.open(path, os.O_RDWR)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            os.close(handle)
     except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
     return False
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .jobs import Parameters, planned_jobs
+from .jobs import MAKERS, Parameters, planned_jobs
 from .liveness import Run, last_run
 from .paths import fill
 from .progress import last_reading
@@ -47,8 +47,8 @@ class Observer:
         now = time.time() if now is None else now
         run = last_run(self.study.name)
         signed = self._signed(run)
-        alive = run is not None and run.held
-        if run is not None and not run.here and not run.held:
+        alive = run is not None and bool(run.held)
+        if run is not None and not run.told_by_lock:
             alive = signed is not None and now - signed < SILENCE
         begun = dict(_marks(RECORDS / "incomplete"))
         records = self._read_records()
@@ -61,6 +61,11 @@ class Observer:
             snapshot.failed = self._failed(run.started, jobs)
         Durations(self.study, jobs, records).estimate(snapshot)
         return snapshot
+
+    def finished_cells(self) -> int:
+        """How many cells are there; cheaper than a look."""
+        made = [outputs for rule, _, outputs in self.planned if rule in MAKERS]
+        return sum(all(Path(path).exists() for path in outputs) for outputs in made)
 
     # --- one job --------------------------------------------------------------------------
 

@@ -225,6 +225,15 @@ def test_a_run_on_another_machine_is_told_by_what_it_writes(study, monkeypatch):
     assert "no run is going on that can be seen from here (last sign of life 8 min ago)" in text
 
 
+def test_where_there_are_no_locks_a_run_is_told_by_what_it_writes(study, monkeypatch):
+    run(monkeypatch, held=None)
+    begin(study, "train", **CELL)
+    training_log(study)
+    assert look(study).alive
+    training_log(study, when=NOW - 500)
+    assert not look(study).alive
+
+
 def test_jobs_on_a_cluster_wait_there_until_they_write(study, monkeypatch):
     run(monkeypatch)
     begin(study, "train", job="17", architecture="small", weight_decay="0")
