@@ -9,13 +9,11 @@ sys.path.insert(0, str(SCRIPTS))
 
 from headstability.catalogue import CATEGORIES, FIGURES
 from headstability.errors import UserError
-from headstability.follow import follow
 from headstability.handover import handed_over
 from headstability.jobs import Parameters, canonical, measurement_paths
 from headstability.liveness import begin_run, forget_finished, mark_running
 from headstability.paths import fill
 from headstability.record import record_config
-from headstability.status import Observer
 from headstability.study import Study
 from headstability.versions import torch_note
 
@@ -129,6 +127,10 @@ def begin():
     """Before the first job: record the config beside the results, and say how far the study is."""
     if "verify" in sys.argv:  # which changes nothing
         return
+    # Only here: jobs on other nodes read these rules, too, and need not wait for it.
+    from headstability.follow import follow
+    from headstability.status import Observer
+
     try:
         record_config(paths.config, config)
     except UserError as error:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from driver import ROOT, SMOKE, TINY, copy_repository, environment, kill_group, start, wait_for
+from driver import ROOT, SMOKE, TINY, environment, kill_group, start, wait_for
 from matplotlib.image import imread
 
 from headstability.access import open_study
@@ -197,7 +197,9 @@ def test_names_that_are_not_there_are_answered_with_those_that_are(study):
 def test_a_wrong_folder_is_answered_with_the_right_ones(smoke, folder, tmp_path):
     with pytest.raises(UserError, match=r"defualt is not a folder; studies in .*results/smoke"):
         open_study(smoke / "results/defualt")
-    with pytest.raises(UserError, match=r"(?s)config\.yaml is missing.*open_study\(folder, config="):
+    with pytest.raises(
+        UserError, match=r"(?s)config\.yaml is missing.*open_study\(folder, config="
+    ):
         open_study(tmp_path)
     with pytest.raises(UserError, match=r"wrong\.yaml cannot be read"):
         open_study(folder, tmp_path / "wrong.yaml")
@@ -330,17 +332,16 @@ def test_a_run_says_how_far_the_study_is_as_cells_finish(smoke):
 def test_a_finished_study_is_complete(smoke):
     text = status(smoke, *SMOKE)
     assert text.startswith("Study smoke: complete; no run is going on.")
-    for row in ("cells               8 of 8 done", "tables            31 of 31 done"):
+    for row in ("  cells              8 of 8 done", "  tables           31 of 31 done"):
         assert row in text
     assert status(smoke, *SMOKE, "--watch").strip() == text.strip(), "and watching it ends"
 
 
-def test_a_study_before_its_first_run(tmp_path):
-    folder = copy_repository(tmp_path / "repository")
-    assert "not started" in status(folder, *SMOKE)
+def test_a_study_before_its_first_run(smoke):
+    assert "Study default: not started." in status(smoke)
     done = subprocess.run(
         [sys.executable, "scripts/status.py", "--configfile", "nothing.yaml"],
-        cwd=folder,
+        cwd=smoke,
         env=environment(),
         capture_output=True,
         text=True,
