@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from driver import ROOT, SMOKE, TINY, environment, kill_group, start, wait_for
+from driver import ROOT, SMOKE, TINY, environment, kill_group, running, start, wait_for
 from matplotlib.image import imread
 
 from headstability.access import open_study
@@ -354,11 +354,13 @@ def test_a_study_before_its_first_run(smoke):
 
 def test_a_run_is_seen_while_it_goes_on_and_after_it_was_killed(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "repository", symlinks=True)
-    shutil.rmtree(folder / "results/tiny/cells/one/wd0.1/seed2")
-    process = start(folder, "results/tiny/figures/layer_stability.png", "--cores", "1", *TINY)
-    mark = folder / "results/tiny/cells/one/wd0.1/seed2/.resume/lock"
+    cell = "results/tiny/cells/one/wd0.1/seed2"
+    shutil.rmtree(folder / cell)
+    process = start(folder, f"{cell}/provenance.json", "--cores", "1", *TINY)
+    mark = folder / cell / ".resume/lock"
     try:
         wait_for(mark.exists, process)
+        next(job for rule, job in running(process) if rule == "train").suspend()
         text = status(folder, *TINY)
         assert "a run is going on since" in text
         assert "1 of 2 done   1 running" in text
