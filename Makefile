@@ -5,6 +5,7 @@
 # make slurm    set up for a Slurm cluster as well (docs/slurm.md)
 # make verify   every file of the study against its recorded hash
 # make estimate what a study takes before it is started (DEVICE=h100: on a GPU, not this machine)
+# make status   how far the study is, beside a run or after it (make watch: again and again)
 # make why      why anything (or TARGET=...) would be made again
 # make docs     write the pages of docs/ that are made from the code
 # make adopt    take results whose records (.snakemake) were lost as they are
@@ -23,7 +24,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run test slurm smoke figures verify estimate why adopt docs check clean-environment
+.PHONY: run test slurm smoke figures verify estimate why adopt docs check clean-environment status watch
 .DEFAULT_GOAL := run
 
 run: .venv/.installed
@@ -42,6 +43,9 @@ verify:
 estimate: .venv/.installed
 	@$(BIN)/python scripts/estimate.py $(if $(DEVICE),--device $(DEVICE)) \
 	  $(if $(filter-out all,$(CORES)),--workers $(CORES)) $(if $(CONFIG),--configfile $(CONFIG))
+
+status watch: .venv/.installed
+	@$(BIN)/python scripts/status.py $(if $(CONFIG),--configfile $(CONFIG)) $(if $(filter watch,$@),--watch)
 
 why: .venv/.installed
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/why.py $(filter-out all,$(TARGET)) \

@@ -44,6 +44,7 @@ rule all:
 onstart:
     if on_cluster():
         enter_cluster()
+    begin()
 
 
 onsuccess:

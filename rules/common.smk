@@ -4,6 +4,8 @@ import inspect
 import sys
 from pathlib import Path
 
+from snakemake.logging import logger
+
 SCRIPTS = Path(workflow.basedir, "scripts")
 sys.path.insert(0, str(SCRIPTS))
 
@@ -11,8 +13,9 @@ from headstability.catalogue import CATEGORIES, FIGURES
 from headstability.errors import UserError
 from headstability.handover import handed_over
 from headstability.jobs import Parameters, measurement_paths
-from headstability.liveness import forget_finished, mark_running
+from headstability.liveness import begin_run, forget_finished, mark_running
 from headstability.paths import fill
+from headstability.record import record_config
 from headstability.study import Study
 from headstability.versions import torch_note
 from snakemake.common import overwrite_function_params
@@ -134,6 +137,22 @@ def for_figure(figure, pattern, **fixed):
 def explain_unknown_output(wildcards):
     """End the run with what there is instead of an unknown file or target."""
     stop(study.unknown_output(wildcards.unknown))
+
+
+def begin():
+    """Before the first job: record the config beside the results, and say how far the study is."""
+    if "verify" in sys.argv:  # which changes nothing
+        return
+    # Only here: jobs on other nodes read these rules, too, and need not wait for it.
+    from headstability.follow import follow
+    from headstability.status import Observer
+
+    try:
+        record_config(paths.config, config)
+    except UserError as error:
+        stop(error)
+    begin_run(study.name)
+    follow(Observer(study, parameters), logger.info)
 
 
 mark_running()

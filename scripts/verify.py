@@ -10,7 +10,10 @@ def main(job: Job) -> None:
     """Print what is missing, damaged, orphaned or left behind; fail if the study is not sound."""
     expected = job.spec["expected"]
     progress = Progress(f"verifying {job.spec['root']}", len(expected))
-    findings = verify_study(job.spec["root"], expected, job.spec["on_request"], progress.update)
+    spec = job.spec
+    findings = verify_study(
+        spec["root"], expected, spec["on_request"], progress.update, spec["record"]
+    )
     print(findings.report())
     if not findings.sound:
         raise UserError(f"{job.spec['root']} is not complete and unaltered: see the list above")

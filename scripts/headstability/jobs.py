@@ -27,7 +27,12 @@ def everything(study: Study) -> dict[str, Any]:
     expected = [path for path, _ in expected_files(study)]
     possible = {path for path, _ in expected_files(study, on_request=True)}
     on_request = sorted(possible - set(expected))
-    return {"root": study.paths.root, "expected": expected, "on_request": on_request}
+    return {
+        "root": study.paths.root,
+        "expected": expected,
+        "on_request": on_request,
+        "record": study.paths.config,
+    }
 
 
 # Every rule with a script: those that make files, and the one that looks at all of them.
@@ -209,6 +214,16 @@ def expected_files(
             # The time course may hold the untrained step, too.
             paths = (path for place in places for path in study.every(pattern, **place))
             yield from ((path, rule) for path in dict.fromkeys(paths))
+
+
+def planned_jobs(study: Study) -> list[tuple[str, dict[str, str], list[str]]]:
+    """Every job of a complete study: its rule, its wildcards and the files it makes."""
+    names = {rule: _wildcard_names(study, rule) for rule in KINDS}
+    found: dict[tuple, list[str]] = {}
+    for path, rule in expected_files(study):
+        values = wildcards_of(study, rule, path) or {}
+        found.setdefault((rule, *((name, values[name]) for name in names[rule])), []).append(path)
+    return [(rule, dict(wildcards), paths) for (rule, *wildcards), paths in found.items()]
 
 
 def job_count(study: Study, rule: str, paths: Iterable[str]) -> int:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -55,16 +56,68 @@ def mark_running() -> None:
 
 def is_running() -> bool:
     """Whether a process that called `mark_running` in this folder is alive (True if unknown)."""
-    if not RUN_MARK.exists():
-        return False
+    return RUN_MARK.exists() and _is_held(RUN_MARK) is not False
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run of a study that is going on, or the last one.
+
+    Attributes:
+        started: seconds since the epoch.
+        here: whether it was started on this machine.
+        held: whether its lock is held; None where there are no locks. Where locks do not reach
+            other machines, False says nothing of a run that is not `here`.
+    """
+
+    started: float
+    here: bool
+    held: bool | None
+
+    @property
+    def told_by_lock(self) -> bool:
+        """Whether its lock tells if it is going on."""
+        return bool(self.held) or (self.here and self.held is not None)
+
+
+def _run_mark(study: str) -> Path:
+    return RUN_MARK.with_name(f"headstability.{study}.run")
+
+
+def begin_run(study: str) -> None:
+    """Say for as long as this process lives that a run of a study is going on, and where."""
+    with suppress(OSError):  # as in mark_running
+        handle = os.open(_run_mark(study), os.O_CREAT | os.O_RDWR, 0o666)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        os.truncate(handle, 0)
+        os.write(handle, f"{os.uname().nodename}\n".encode())
+
+
+def last_run(study: str) -> Run | None:
+    """What is known of the last run of a study in this folder; None if there was none."""
+    path = _run_mark(study)
     try:
-        handle = os.open(RUN_MARK, os.O_RDWR)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            os.close(handle)
+        started = path.stat().st_mtime
+        here = path.read_text(encoding="utf-8").strip() == os.uname().nodename
     except OSError:
+        return None
+    return Run(started, here, _is_held(path))
+
+
+def _is_held(path: Path) -> bool | None:
+    """Whether a living process holds a lock of a file; None if that cannot be told."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
     return False
 
 

@@ -85,6 +85,11 @@ class Paths:
         self.log = f"{self.root}/logs/{{job}}.log"
         self.benchmark = f"{self.root}/benchmarks/{{job}}.tsv"
 
+    @property
+    def config(self) -> str:
+        """The record of the config of the last run."""
+        return f"{self.root}/config.yaml"
+
     def table_of(self, name: str) -> str:
         """The table (pattern) a figure draws; `name` may hold wildcards."""
         return self.table.replace("{table}", name)

@@ -1,7 +1,9 @@
 """Progress lines that stay readable when several jobs share a terminal or write to log files."""
 
+import re
 import sys
 import time
+from dataclasses import dataclass
 
 from tqdm import tqdm
 
@@ -34,3 +36,43 @@ class Progress:
             ascii=" #",
         )
         print(f"{self.label}: {bar}{', ' + note if note else ''}", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a progress line says.
+
+    Attributes:
+        done, total: of whatever is counted, such as steps.
+        left: time left as it is shown, such as 01:49; ? if unknown.
+        note: what stands after it, such as the loss and tokens/s.
+    """
+
+    done: int
+    total: int
+    left: str
+    note: str
+
+    @property
+    def seconds(self) -> float | None:
+        """The time left in seconds; None if unknown."""
+        if "?" in self.left:
+            return None
+        found = 0
+        for part in self.left.split(":"):
+            found = 60 * found + int(part)
+        return float(found)
+
+
+_LINE = re.compile(
+    r"^.+: +\d+ % \[[# ]*\] (\d+)/(\d+), ([\d:?]+) left(?:, (.*))?$", flags=re.MULTILINE
+)
+
+
+def last_reading(log: str) -> Reading | None:
+    """The last progress line of a log; None if there is none."""
+    lines = _LINE.findall(log)
+    if not lines:
+        return None
+    done, total, left, note = lines[-1]
+    return Reading(int(done), int(total), left, note)

@@ -77,6 +77,7 @@ def verify_study(
     expected: Sequence[str],
     on_request: Sequence[str] = (),
     progress: Callable[[int], None] = lambda done: None,
+    record: str | None = None,
 ) -> Findings:
     """Check every file of a study.
 
@@ -85,26 +86,21 @@ def verify_study(
         expected: paths of all files of the complete study.
         on_request: files that may be there but need not; checked where they are.
         progress: told how many files are done.
+        record: of the config of the last run, which is no job's output; not counted.
     """
     findings = Findings()
     asked_for = [path for path in on_request if Path(path).exists()]
     manifests = {Path(p).parent: p for p in expected if Path(p).name == "tokens.json"}
     for number, name in enumerate([*expected, *asked_for], start=1):
-        path = Path(name)
-        if not path.exists():
+        if not Path(name).exists():
             findings.missing.append(name)
         else:
-            try:
-                _check(path, manifests)
-                findings.checked += 1
-            except DamagedFile as error:
-                # A file can be called damaged for the sake of the one its hash is recorded in.
-                findings.damaged.append((str(error.path), error.reason, _size(error.path)))
-            except UserError:
-                pass  # what its hash is recorded in is missing, and listed as such
+            findings.checked += _is_whole(Path(name), manifests, findings)
         progress(number)
+    if record is not None and Path(record).exists():
+        _is_whole(Path(record), manifests, findings)
     findings.damaged = list(dict.fromkeys(findings.damaged))
-    listed = [*expected, *on_request]
+    listed = [*expected, *on_request, *([record] if record is not None else [])]
     known = {Path(name) for name in listed} | {sidecar(name) for name in listed}
     for path in sorted(_outputs(Path(root))):
         if path in known:
@@ -112,6 +108,19 @@ def verify_study(
         unfinished = ".resume" in path.parts or path.suffix in (".part", ".damaged")
         (findings.left_behind if unfinished else findings.orphaned).append((str(path), _size(path)))
     return findings
+
+
+def _is_whole(path: Path, manifests: dict[Path, str], findings: Findings) -> bool:
+    """Whether a file is as it was written; if it is damaged, it is put into the findings."""
+    try:
+        _check(path, manifests)
+    except DamagedFile as error:
+        # A file can be called damaged for the sake of the one its hash is recorded in.
+        findings.damaged.append((str(error.path), error.reason, _size(error.path)))
+        return False
+    except UserError:
+        return False  # what its hash is recorded in is missing, and listed as such
+    return True
 
 
 def _outputs(root: Path) -> Iterable[Path]:
@@ -131,7 +140,7 @@ def _check(path: Path, manifests: dict[Path, str]) -> None:
         DamagedFile: it is not as it was written.
     """
     manifest = manifests.get(path.parent)
-    if "exports" in path.parts or path.suffix in (".csv", ".png", ".pdf", ".md"):
+    if "exports" in path.parts or path.suffix in (".csv", ".png", ".pdf", ".md", ".yaml"):
         check_sidecar(path, sha256_file(path))
     elif path.suffix == ".safetensors":
         read_tensors(path)

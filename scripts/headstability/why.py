@@ -78,6 +78,7 @@ _KEYS = {
     "checkpoint_steps": "training.checkpoint_steps",
     "expected": "the files of the study",
     "on_request": "the files of the study",
+    "record": "study",
     "streams": "residual.streams",
     "perplexity": "meta_sne.perplexity",
     "seed": "meta_sne.seed",

@@ -29,6 +29,7 @@ from headstability.files import (
 )
 from headstability.jobs import expected_files
 from headstability.plots.style import save_figure
+from headstability.record import record_config
 from headstability.study import Study
 from headstability.tokenising import write_tokens
 from headstability.tokenization import save_tokenizer, train_tokenizer
@@ -346,3 +347,17 @@ def test_what_was_asked_for_is_checked_but_not_missed(tree):
     assert (findings.checked, findings.orphaned) == (len(EXPECTED) + 1, [])
     Path(extra).write_text("a\n2\n")
     assert [path for path, *_ in verify_study(ROOT, EXPECTED, [extra]).damaged] == [extra]
+
+
+def test_the_record_of_the_config_belongs_to_the_study_but_is_no_output(tree):
+    record = Path(small_study().paths.config)
+    before = verify_study(ROOT, EXPECTED, record=str(record))
+    record_config(record, config())
+    assert [path for path, _ in verify_study(ROOT, EXPECTED).orphaned] == [
+        str(sidecar(record)),
+        str(record),
+    ]
+    assert verify_study(ROOT, EXPECTED, record=str(record)) == before
+    record.write_text(record.read_text() + "\n")
+    damaged = verify_study(ROOT, EXPECTED, record=str(record)).damaged
+    assert [path for path, *_ in damaged] == [str(record)]

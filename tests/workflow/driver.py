@@ -92,11 +92,15 @@ def jobs(folder, *args):
 
 
 def contents(folder):
-    """sha256 of every output by path; logs and benchmarks hold times and are left out."""
+    """sha256 of every output by path.
+
+    Logs and benchmarks, which hold times, and the record of the config are no outputs.
+    """
+    aside = ("logs", "benchmarks", "config.yaml", ".config.yaml.sha256")
     found = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if path.is_file() and relative.parts[0] not in ("logs", "benchmarks"):
+        if path.is_file() and relative.parts[0] not in aside:
             found[str(relative)] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

@@ -1,0 +1,61 @@
+"""Say how far a study is: what is done, what runs, how long the rest takes. Changes nothing.
+
+python scripts/status.py [--configfile FILE] [--watch [SECONDS]], or
+make status CONFIG=FILE; make watch CONFIG=FILE
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from headstability.errors import UserError
+from headstability.jobs import Parameters
+from headstability.status import Observer
+from headstability.status_text import overview
+from headstability.study import Study
+
+# Moves to the upper left corner and clears what was there.
+CLEAR = "\x1b[H\x1b[2J"
+
+
+def watch(observer: Observer, interval: float) -> None:
+    """Show a study until no run is going on: in place on a terminal, else whenever it changed."""
+    terminal, last = sys.stdout.isatty(), ""
+    while True:
+        snapshot = observer.look()
+        text = overview(snapshot)
+        if terminal:
+            print(f"{CLEAR}{text}", flush=True)
+        elif text != last:
+            print(f"{text}\n", flush=True)
+        last = text
+        if not snapshot.alive:
+            return
+        time.sleep(interval)
+
+
+def main() -> None:
+    """Print the overview once, or again and again."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--configfile", default="config.yaml", help="the study")
+    parser.add_argument(
+        "--watch", nargs="?", type=float, const=0.0, metavar="SECONDS", help="again and again"
+    )
+    chosen = parser.parse_args()
+    try:
+        study = Study(yaml.safe_load(Path(chosen.configfile).read_text(encoding="utf-8")))
+        observer = Observer(study, Parameters(study, Path("scripts")))
+        if chosen.watch is None:
+            print(overview(observer.look()))
+        else:
+            watch(observer, chosen.watch or (5.0 if sys.stdout.isatty() else 60.0))
+    except (UserError, OSError, yaml.YAMLError) as error:
+        sys.exit(f"\nError: {error}\n")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+main()
