@@ -4,6 +4,7 @@
 # make figures  only figures (or any target: make TARGET=layer_stability)
 # make slurm    set up for a Slurm cluster as well (docs/slurm.md)
 # make verify   every file of the study against its recorded hash
+# make estimate what a study takes before it is started (DEVICE=h100: on a GPU, not this machine)
 # make why      why anything (or TARGET=...) would be made again
 # make adopt    take results whose records (.snakemake) were lost as they are
 # Another study: make CONFIG=studies/smoke.yaml      Fewer cores: make CORES=1
@@ -12,13 +13,14 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p))))
 CORES ?= all
 CONFIG ?=
+DEVICE ?=
 TARGET ?= all
 TESTS ?= tests
 
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run test slurm smoke figures verify why adopt check clean-environment
+.PHONY: run test slurm smoke figures verify estimate why adopt check clean-environment
 .DEFAULT_GOAL := run
 
 run: .venv/.installed
@@ -33,6 +35,10 @@ figures:
 
 verify:
 	$(MAKE) run TARGET=verify
+
+estimate: .venv/.installed
+	@$(BIN)/python scripts/estimate.py $(if $(DEVICE),--device $(DEVICE)) \
+	  $(if $(filter-out all,$(CORES)),--workers $(CORES)) $(if $(CONFIG),--configfile $(CONFIG))
 
 why: .venv/.installed
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/why.py $(filter-out all,$(TARGET)) \
