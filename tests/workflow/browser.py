@@ -48,6 +48,7 @@ class Page:
                     "--disable-dev-shm-usage",
                     "--disable-background-networking",
                     "--no-first-run",
+                    "--disable-ipc-flooding-protection",  # clicks come faster than a person's
                     "--host-resolver-rules=MAP * ~NOTFOUND",
                     f"--user-data-dir={folder / 'browser'}",
                     f"--window-size={width},{height}",
@@ -125,13 +126,18 @@ class Page:
 
     def _hear(self, event):
         method, said = event.get("method"), event.get("params", {})
+        bad = ("error", "warning", "assert")
         if method == "Page.loadEventFired":
             self.loaded = True
         elif method == "Network.requestWillBeSent":
             self.requests.append(said["request"]["url"])
         elif method == "Runtime.exceptionThrown":
             self.complaints.append(said["exceptionDetails"]["exception"].get("description"))
-        elif method == "Runtime.consoleAPICalled" and said["type"] in ("error", "warning", "assert"):
+        elif method == "Runtime.consoleAPICalled" and said["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
             self.complaints.append([part.get("value") for part in said["args"]])
-        elif method == "Log.entryAdded" and said["entry"]["level"] in ("error", "warning"):
+        elif method == "Log.entryAdded" and said["entry"]["level"] in bad:
             self.complaints.append([said["entry"]["text"], said["entry"].get("url")])
