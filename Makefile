@@ -3,6 +3,7 @@
 # make smoke    the smallest study, about two minutes
 # make figures  only figures (or any target: make TARGET=layer_stability)
 # make slurm    set up for a Slurm cluster as well (docs/slurm.md)
+# make report   the study on one page, report.html, which opens offline
 # make verify   every file of the study against its recorded hash
 # make estimate what a study takes before it is started (DEVICE=h100: on a GPU, not this machine)
 # make why      why anything (or TARGET=...) would be made again
@@ -16,11 +17,12 @@ CONFIG ?=
 DEVICE ?=
 TARGET ?= all
 TESTS ?= tests
+REPORT ?= report.html
 
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run test slurm smoke figures verify estimate why adopt check clean-environment
+.PHONY: run test slurm smoke figures report verify estimate why adopt check clean-environment
 .DEFAULT_GOAL := run
 
 run: .venv/.installed
@@ -32,6 +34,9 @@ smoke:
 
 figures:
 	$(MAKE) run TARGET=figures
+
+report: run
+	$(SNAKEMAKE) --report $(REPORT) --cores 1 $(if $(CONFIG),--configfile $(CONFIG))
 
 verify:
 	$(MAKE) run TARGET=verify

@@ -10,11 +10,12 @@ import subprocess
 import time
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+PACKAGE = "apt-get install --no-install-recommends chromium"
 
 
 def why_no_browser():
     """Why no page can be opened here; None where one can."""
-    return None if _program() else f"none of {', '.join(NAMES)} is installed"
+    return None if _program() else f"none of {', '.join(NAMES)} is installed ({PACKAGE})"
 
 
 def _program():
