@@ -1,5 +1,5 @@
 # make          set up once, then run the default study (config.yaml)
-# make test     set up once, then run the tests
+# make test     set up once, then run the tests, two at a time (WORKERS=0: in this process)
 # make smoke    the smallest study, about two minutes
 # make figures  only figures (or any target: make TARGET=layer_stability)
 # make slurm    set up for a Slurm cluster as well (docs/slurm.md)
@@ -16,8 +16,10 @@ CORES ?= all
 CONFIG ?=
 DEVICE ?=
 TARGET ?= all
-TESTS ?= tests
 REPORT ?= report.html
+# What takes longest comes first, so that both workers end together.
+TESTS ?= tests/workflow tests/unit
+WORKERS ?= 2
 
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
@@ -54,7 +56,7 @@ adopt: .venv/.installed
 	$(SNAKEMAKE) --touch --forceall --cores 1 $(if $(CONFIG),--configfile $(CONFIG))
 
 test: .venv/.installed .venv/.slurm
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(TESTS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # Formatting and lint, as the tests run them.
 check:

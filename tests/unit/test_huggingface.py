@@ -12,12 +12,12 @@ from test_adapters import MODELS, random_net, tokens_of
 from test_model import SHAPES, random_model
 from test_transformerlens import TANH
 
-from headstability.checkpoints import write_tensors, write_weights
+from headstability.checkpoints import FOREIGN_CONFIG, write_tensors, write_weights
 from headstability.errors import UserError
 from headstability.exports import modeling_headstability
 from headstability.exports.writing import write_huggingface
 from headstability.files import check_sidecar, sha256_file
-from headstability.loading import FOREIGN_CONFIG, load_model
+from headstability.loading import load_model
 from headstability.sources.folders import open_folder
 from headstability.sources.huggingface import (
     foreign_model,

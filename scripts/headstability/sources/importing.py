@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checkpoints import write_tensors, write_weights
+from ..checkpoints import FOREIGN_CONFIG, write_tensors, write_weights
 from ..errors import UserError
 from ..files import sha256_file
 from ..loading import load_model
