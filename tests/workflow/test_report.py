@@ -5,10 +5,11 @@ import json
 import re
 
 import pytest
+import yaml
 from browser import Page, why_no_browser
 from driver import SMOKE, snakemake
 
-from headstability.paths import RESULTS
+from headstability.study import Study
 
 # What Snakemake's own page remarks about two libraries that it brings along.
 REMARKS = ("cdn.tailwindcss.com should not be used in production", "The input spec uses Vega-Lite")
@@ -67,9 +68,10 @@ def in_page(report, name):
 
 def expected(smoke):
     """Every figure and table of the study, by its path."""
-    root = smoke / RESULTS / "smoke"
-    files = [*root.glob("figures/**/*.png"), *root.glob("tables/**/*.csv"), root / "claims.md"]
-    return {str(file.relative_to(smoke)): file.read_bytes() for file in files}
+    study = Study(yaml.safe_load((smoke / "studies/smoke.yaml").read_text()))
+    drawn = [path for path in study.figure_paths() if path.endswith(".png")]
+    paths = [*drawn, *study.table_paths(), study.paths.claims_report]
+    return {path: (smoke / path).read_bytes() for path in paths}
 
 
 def test_the_report_holds_every_figure_and_table_with_its_caption(smoke, report):
