@@ -3,6 +3,7 @@
 # make smoke    the smallest study, about two minutes
 # make figures  only figures (or any target: make TARGET=layer_stability)
 # make slurm    set up for a Slurm cluster as well (docs/slurm.md)
+# make report   the study on one page, report.html, which opens offline
 # make verify   every file of the study against its recorded hash
 # make estimate what a study takes before it is started (DEVICE=h100: on a GPU, not this machine)
 # make status   how far the study is, beside a run or after it (make watch: again and again)
@@ -17,6 +18,7 @@ CORES ?= all
 CONFIG ?=
 DEVICE ?=
 TARGET ?= all
+REPORT ?= report.html
 # What takes longest comes first, so that both workers end together.
 TESTS ?= tests/workflow tests/unit
 WORKERS ?= 2
@@ -24,7 +26,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run test slurm smoke figures verify estimate why adopt docs check clean-environment status watch
+.PHONY: run test slurm smoke figures verify estimate why adopt docs check clean-environment status watch report
 .DEFAULT_GOAL := run
 
 run: .venv/.installed
@@ -36,6 +38,9 @@ smoke:
 
 figures:
 	$(MAKE) run TARGET=figures
+
+report: run
+	$(SNAKEMAKE) --report $(REPORT) --cores 1 $(if $(CONFIG),--configfile $(CONFIG))
 
 verify:
 	$(MAKE) run TARGET=verify

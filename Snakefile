@@ -13,6 +13,10 @@ if "study" not in config:
     configfile: "config.yaml"
 
 
+# The first page of `snakemake --report`.
+report: "docs/captions/study.rst"
+
+
 include: "rules/common.smk"
 include: "rules/cluster.smk"
 include: "rules/corpus.smk"

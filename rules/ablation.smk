@@ -32,8 +32,8 @@ rule heads_table:
         stability=study.every(paths.stability_heads, **study.measured),
         ablations=study.every(paths.ablation, **study.measured),
     output:
-        table=paths.table_of("heads"),
-        dead=paths.table_of("dead_heads"),
+        table=table_file("heads"),
+        dead=table_file("dead_heads"),
     log:
         paths.log_of("tables/heads"),
     localrule: True
@@ -55,8 +55,8 @@ rule stability_ablation_table:
     input:
         heads=paths.table_of("heads"),
     output:
-        table=paths.table_of("stability_ablation"),
-        trend=paths.table_of("stability_ablation_trend"),
+        table=table_file("stability_ablation"),
+        trend=table_file("stability_ablation_trend"),
     log:
         paths.log_of("tables/stability_ablation"),
     localrule: True

@@ -37,7 +37,7 @@ rule adjusted_table:
         # Of the trained weights; not read: the files of step 0 are made by the same rule.
         trained=study.every(paths.stability_pairs, **study.measured),
     output:
-        table=paths.table_of("adjusted"),
+        table=table_file("adjusted"),
     log:
         paths.log_of("tables/adjusted"),
     localrule: True
@@ -89,8 +89,12 @@ rule claims_table:
         dead=paths.table_of("dead_heads"),
         published=paths.published,
     output:
-        table=paths.table_of("claims"),
-        report=paths.claims_report,
+        table=table_file("claims"),
+        report=report(
+            paths.claims_report,
+            caption=caption("tables/claims_report"),
+            **place("claims_report"),
+        ),
     log:
         paths.log_of("tables/claims"),
     localrule: True

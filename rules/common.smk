@@ -9,13 +9,14 @@ from snakemake.logging import logger
 SCRIPTS = Path(workflow.basedir, "scripts")
 sys.path.insert(0, str(SCRIPTS))
 
-from headstability.catalogue import CATEGORIES, FIGURES
+from headstability.catalogue import FIGURES
 from headstability.errors import UserError
 from headstability.handover import handed_over
 from headstability.jobs import Parameters, measurement_paths
 from headstability.liveness import begin_run, forget_finished, mark_running
 from headstability.paths import fill
 from headstability.record import record_config
+from headstability.reporting import place
 from headstability.study import Study
 from headstability.versions import torch_note
 from snakemake.common import overwrite_function_params
@@ -111,14 +112,21 @@ def source_inputs(wildcards):
     )
 
 
-def figure_files(figure):
-    """The outputs of a figure: a PDF, and a PNG with its place in the report."""
-    pdf, png = paths.figure_files(FIGURES[figure]).values()
-    caption = str(SCRIPTS.parent / "docs/captions" / f"{figure}.rst")
-    return {
-        "pdf": pdf,
-        "png": report(png, caption=caption, category=CATEGORIES[figure]),
-    }
+def figure_files(name):
+    """The outputs of a figure: a PDF, and a PNG with its caption and place in the report."""
+    pdf, png = paths.figure_files(FIGURES[name]).values()
+    return {"pdf": pdf, "png": report(png, caption=caption(name), **place(name))}
+
+
+def table_file(name):
+    """A table with its caption and place in the report, as an output."""
+    file = paths.table_of(FIGURES.get(name, name))
+    return report(file, caption=caption(f"tables/{name}"), **place(name, " (table)"))
+
+
+def caption(name):
+    """What stands beside a result in the report."""
+    return str(SCRIPTS.parent / "docs/captions" / f"{name}.rst")
 
 
 def for_figure(figure, pattern, **fixed):

@@ -9,7 +9,7 @@ rule head_atlas_table:
         prompts=configured(paths.prompts, **study.measured),
         tokenizer=paths.tokenizer,
     output:
-        table=paths.table_of(FIGURES["head_atlas"]),
+        table=table_file("head_atlas"),
     log:
         paths.log_of(f"tables/{FIGURES['head_atlas']}"),
     conda:

@@ -6,7 +6,7 @@ rule cross_layer_table:
         cross_layer=study.every(paths.stability_cross_layer, **study.measured),
         layer_stability=paths.table_of("layer_stability"),
     output:
-        table=paths.table_of("cross_layer"),
+        table=table_file("cross_layer"),
     log:
         paths.log_of("tables/cross_layer"),
     localrule: True
@@ -50,7 +50,7 @@ rule commonness_table:
     input:
         heads=study.every(paths.stability_commonness, **study.measured),
     output:
-        table=paths.table_of("commonness"),
+        table=table_file("commonness"),
     log:
         paths.log_of("tables/commonness"),
     localrule: True
@@ -94,7 +94,7 @@ rule weight_decay_contrast_table:
     input:
         layer_stability=paths.table_of("layer_stability"),
     output:
-        table=paths.table_of("weight_decay_contrast"),
+        table=table_file("weight_decay_contrast"),
     log:
         paths.log_of("tables/weight_decay_contrast"),
     localrule: True
@@ -138,7 +138,7 @@ rule extremes_table:
     input:
         layer_stability=paths.table_of("layer_stability"),
     output:
-        table=paths.table_of("extremes"),
+        table=table_file("extremes"),
     log:
         paths.log_of("tables/extremes"),
     localrule: True

@@ -34,7 +34,7 @@ rule perplexity_table:
     input:
         perplexities=study.every(paths.perplexity, **study.measured),
     output:
-        table=paths.table_of("perplexity"),
+        table=table_file("perplexity"),
     log:
         paths.log_of("tables/perplexity"),
     localrule: True

@@ -30,7 +30,7 @@ rule prompt_length_table:
     input:
         lengths=study.every(paths.prompt_length, **study.measured),
     output:
-        table=paths.table_of("prompt_length"),
+        table=table_file("prompt_length"),
     log:
         paths.log_of("tables/prompt_length"),
     localrule: True

@@ -6,7 +6,7 @@ rule origin_table:
     input:
         pairs=for_figure("origin", paths.stability_pairs),
     output:
-        table=paths.table_of("origin"),
+        table=table_file("origin"),
     log:
         paths.log_of("tables/origin"),
     localrule: True
@@ -52,7 +52,7 @@ rule dose_table:
         adjusted=for_figure("dose", paths.adjusted_pairs),
         refits=study.every(paths.refits),
     output:
-        table=paths.table_of("dose"),
+        table=table_file("dose"),
     log:
         paths.log_of("tables/dose"),
     localrule: True
@@ -100,7 +100,7 @@ rule time_course_table:
             paths.ablation, **{**study.measured, "step": study.time_steps}
         ),
     output:
-        table=paths.table_of("time_course"),
+        table=table_file("time_course"),
     log:
         paths.log_of("tables/time_course"),
     localrule: True
@@ -144,7 +144,7 @@ rule refits_needed_table:
     input:
         pairs=for_figure("refits_needed", paths.stability_pairs),
     output:
-        table=paths.table_of("refits_needed"),
+        table=table_file("refits_needed"),
     log:
         paths.log_of("tables/refits_needed"),
     localrule: True
@@ -242,8 +242,8 @@ rule roles_table:
         heads=study.every(paths.role_heads, **study.measured),
         stability=study.every(paths.role_stability, **study.measured),
     output:
-        table=paths.table_of("roles"),
-        stability=paths.table_of("roles_stability"),
+        table=table_file("roles"),
+        stability=table_file("roles_stability"),
     log:
         paths.log_of("tables/roles"),
     localrule: True

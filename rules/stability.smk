@@ -61,7 +61,7 @@ rule layer_stability_table:
         stability=study.every(paths.stability_heads, **study.measured),
         refits=study.every(paths.refits),
     output:
-        table=paths.table_of("layer_stability"),
+        table=table_file("layer_stability"),
     log:
         paths.log_of("tables/layer_stability"),
     localrule: True
@@ -109,7 +109,7 @@ rule published:
         extremes=paths.published,
         layers=paths.published_layers,
     output:
-        table=paths.table_of("published"),
+        table=table_file("published"),
     log:
         paths.log_of("tables/published"),
     localrule: True
@@ -138,7 +138,7 @@ rule head_map_table:
             else []
         ),
     output:
-        table=paths.table_of(FIGURES["head_map"]),
+        table=table_file("head_map"),
     log:
         paths.log_of(f"tables/{FIGURES['head_map']}"),
     localrule: True
@@ -188,7 +188,7 @@ rule pairwise_table:
     input:
         pairs=configured(paths.stability_pairs, **study.measured),
     output:
-        table=paths.table_of(FIGURES["pairwise"]),
+        table=table_file("pairwise"),
     log:
         paths.log_of(f"tables/{FIGURES['pairwise']}"),
     localrule: True

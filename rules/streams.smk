@@ -57,7 +57,7 @@ rule residual_table:
         pairs=study.every(paths.residual, **study.measured),
         layers=paths.table_of("layer_stability"),
     output:
-        table=paths.table_of("residual"),
+        table=table_file("residual"),
     log:
         paths.log_of("tables/residual"),
     localrule: True
@@ -101,7 +101,7 @@ rule attention_norms_table:
     input:
         norms=study.every(paths.norms_streams, **study.measured),
     output:
-        table=paths.table_of("attention_norms"),
+        table=table_file("attention_norms"),
     log:
         paths.log_of("tables/attention_norms"),
     localrule: True
@@ -146,7 +146,7 @@ rule weight_norms_table:
         norms=study.every(paths.norms_weights, **study.measured),
         layers=paths.table_of("layer_stability"),
     output:
-        table=paths.table_of("weight_norms"),
+        table=table_file("weight_norms"),
     log:
         paths.log_of("tables/weight_norms"),
     localrule: True
@@ -192,7 +192,7 @@ rule meta_sne_table:
         # Not read, as above.
         refits=of_refits(paths.refits),
     output:
-        table=paths.table_of(FIGURES["meta_sne"]),
+        table=table_file("meta_sne"),
     log:
         paths.log_of(f"tables/{FIGURES['meta_sne']}"),
     benchmark:

@@ -26,31 +26,6 @@ FIGURES = {
     "adjusted": "adjusted",
     "claims": "claims",
 }
-# Where a figure stands in Snakemake's report.
-CATEGORIES = {
-    "layer_stability": "Head and layer stability",
-    "head_map": "Head and layer stability",
-    "pairwise": "Head and layer stability",
-    "stability_ablation": "Ablation",
-    "cross_layer": "Head and layer stability",
-    "commonness": "Head and layer stability",
-    "weight_decay_contrast": "Weight decay",
-    "extremes": "Head and layer stability",
-    "residual": "Residual stream",
-    "attention_norms": "Residual stream",
-    "weight_norms": "Weights",
-    "meta_sne": "All heads at once",
-    "perplexity": "Training",
-    "prompt_length": "Head and layer stability",
-    "head_atlas": "Head and layer stability",
-    "origin": "Questions to a study",
-    "dose": "Weight decay",
-    "time_course": "Training",
-    "refits_needed": "Questions to a study",
-    "roles": "Questions to a study",
-    "adjusted": "Head and layer stability",
-    "claims": "Claims",
-}
 # Tables that a figure's table comes with.
 ALSO = {
     "stability_ablation": ["stability_ablation_trend"],

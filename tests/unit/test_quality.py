@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from headstability.catalogue import CATEGORIES, FIGURES
+from headstability.catalogue import FIGURES
 from headstability.schema import StudyConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -319,8 +319,3 @@ def test_the_readme_names_every_figure_and_how_to_run():
     for command in ("make", "make test"):
         shown = any(line == command or line.startswith(f"{command} ") for line in lines)
         assert shown or f"`{command}`" in readme, command
-
-
-def test_every_figure_has_its_caption_and_its_place_in_the_report():
-    captions = {path.stem for path in (ROOT / "docs/captions").glob("*.rst")}
-    assert captions == set(FIGURES) == set(CATEGORIES)
