@@ -1,9 +1,10 @@
 # make          set up once, then run the default study (config.yaml)
-# make test     set up once, then run the tests
+# make test     set up once, then run the tests, two at a time (WORKERS=0: in this process)
 # make smoke    the smallest study, about two minutes
 # make figures  only figures (or any target: make TARGET=layer_stability)
 # make slurm    set up for a Slurm cluster as well (docs/slurm.md)
 # make verify   every file of the study against its recorded hash
+# make estimate what a study takes before it is started (DEVICE=h100: on a GPU, not this machine)
 # make why      why anything (or TARGET=...) would be made again
 # make adopt    take results whose records (.snakemake) were lost as they are
 # Another study: make CONFIG=studies/smoke.yaml      Fewer cores: make CORES=1
@@ -12,13 +13,16 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p))))
 CORES ?= all
 CONFIG ?=
+DEVICE ?=
 TARGET ?= all
-TESTS ?= tests
+# What takes longest comes first, so that both workers end together.
+TESTS ?= tests/workflow tests/unit
+WORKERS ?= 2
 
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run test slurm smoke figures verify why adopt check clean-environment
+.PHONY: run test slurm smoke figures verify estimate why adopt check clean-environment
 .DEFAULT_GOAL := run
 
 run: .venv/.installed
@@ -35,6 +39,10 @@ figures:
 verify:
 	$(MAKE) run TARGET=verify
 
+estimate: .venv/.installed
+	@$(BIN)/python scripts/estimate.py $(if $(DEVICE),--device $(DEVICE)) \
+	  $(if $(filter-out all,$(CORES)),--workers $(CORES)) $(if $(CONFIG),--configfile $(CONFIG))
+
 why: .venv/.installed
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/why.py $(filter-out all,$(TARGET)) \
 	  $(if $(CONFIG),--configfile $(CONFIG))
@@ -44,7 +52,7 @@ adopt: .venv/.installed
 	$(SNAKEMAKE) --touch --forceall --cores 1 $(if $(CONFIG),--configfile $(CONFIG))
 
 test: .venv/.installed .venv/.slurm
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(TESTS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # Formatting and lint, as the tests run them.
 check:

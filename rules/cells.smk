@@ -14,6 +14,8 @@ rule train:
         paths.log_of(f"train/{paths.cell_name}"),
     benchmark:
         paths.benchmark_of(f"train/{paths.cell_name}")
+    wildcard_constraints:
+        architecture=study.architecture_pattern("train"),
     conda:
         "../envs/compute.yaml"
     # Two single-thread cells side by side beat one cell on two threads by half.
@@ -38,7 +40,7 @@ rule cache:
         kept=kept_checkpoints,
         prompts=paths.prompts,
     output:
-        cache=paths.cache,
+        cache=paths.cache if study.config.caches.keep else temp(paths.cache),
     log:
         paths.log_of(f"cache/{paths.cell_name}/step{{step}}/{{prompts}}"),
     benchmark:

@@ -104,6 +104,15 @@ def of_refits(*patterns, **fixed):
     return files
 
 
+def source_inputs(wildcards):
+    """Inputs of an import: the user's files, or the record of what was fetched from the hub."""
+    require(wildcards)
+    files = study.source_files(wildcards)
+    return (
+        {"files": files} if files else {"download": fill(paths.download, **wildcards)}
+    )
+
+
 def figure_files(figure):
     """The outputs of a figure: a PDF, and a PNG with its place in the report."""
     pdf, png = paths.figure_files(FIGURES[figure]).values()

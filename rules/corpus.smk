@@ -58,10 +58,12 @@ rule tokens:
         paths.benchmark_of("tokens")
     conda:
         "../envs/compute.yaml"
-    threads: 1
+    # Snakemake gives as many of these as there are.
+    threads: 16
     resources:
         mem_mb=memory("tokens"),
         runtime=minutes("tokens"),
+        save_seconds=20,
     params:
         spec=spec("tokens"),
     message:

@@ -102,6 +102,31 @@ rule layer_stability:
         "../scripts/layer_stability.py"
 
 
+# Beside what the paper published, for conditions of the same shape; on request.
+rule published:
+    input:
+        table=paths.table_of("layer_stability"),
+        extremes=paths.published,
+        layers=paths.published_layers,
+    output:
+        table=paths.table_of("published"),
+    log:
+        paths.log_of("tables/published"),
+    localrule: True
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        spec=spec("published"),
+    message:
+        "Table of published values beside this study's"
+    script:
+        "../scripts/published.py"
+
+
 rule head_map_table:
     input:
         stability=configured(paths.stability_heads, **study.measured),

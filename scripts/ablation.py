@@ -3,8 +3,8 @@
 import torch
 
 from headstability.ablation import ablate_heads, ablation_table
-from headstability.checkpoints import read_model
 from headstability.files import read_json, write_csv
+from headstability.loading import load_model
 from headstability.memory import keep_freed_memory
 from headstability.model import choose_device
 from headstability.progress import Progress
@@ -16,7 +16,7 @@ def main(job: Job) -> None:
     """Write what removing each head costs, on a prompt set or on held-out rows."""
     torch.set_num_threads(job.threads)
     keep_freed_memory()
-    model, _ = read_model(job.input.weights)
+    model, _ = load_model(job.input.weights)
     if job.spec["text"] == "held_out":
         manifest, path = job.input.text
         tokens = open_tokens(manifest, path, "held_out")

@@ -1,13 +1,28 @@
 """Read the corpus and split it by document."""
 
 from headstability.corpus import documents_to_jsonl, read_documents
+from headstability.datasets import write_data_set
 from headstability.files import write_bytes
+from headstability.growing import GrowingFiles
+from headstability.liveness import ExclusiveLock, resume_folder
+from headstability.progress import Progress
+from headstability.sources.data_files import data_files
 from job import Job, run
 
 
 def main(job: Job) -> None:
     """Write the documents of the corpus, each with its split."""
-    write_bytes(job.output.documents, documents_to_jsonl(read_documents(job.spec)))
+    if job.spec["type"] != "data":
+        write_bytes(job.output.documents, documents_to_jsonl(read_documents(job.spec)))
+        return
+    folder = resume_folder(job.output.documents) / "documents"
+    lock = ExclusiveLock(folder / "lock", "reading the corpus")
+    sources, commit = data_files(job.spec)
+    files = GrowingFiles(folder, ["documents"], f"{commit} {job.fingerprint}")
+    update = Progress("reading files of the corpus", len(sources)).update
+    write_data_set(job.spec, sources, job.output.documents, files, update)
+    files.forget()
+    lock.release()
 
 
 run(snakemake, main)

@@ -1,17 +1,22 @@
-"""Train a tokenizer on the training split, or take the saved one."""
+"""Train a tokenizer on the training split, or take a saved one."""
 
 from headstability.corpus import documents_from_jsonl
+from headstability.sources.download import Hub
 from headstability.tokenization import load_tokenizer, save_tokenizer, train_tokenizer
 from job import Job, run
 
 
 def main(job: Job) -> None:
     """Write tokenizer.json."""
-    if job.spec["type"] == "file":
-        tokenizer = load_tokenizer(job.spec["path"], job.spec["bos"])
+    spec = job.spec
+    if spec["type"] == "file":
+        tokenizer = load_tokenizer(spec["path"], spec["bos"])
+    elif spec["type"] == "hub":
+        fetched = Hub(spec["repo"], spec["revision"]).fetch(spec["path"])
+        tokenizer = load_tokenizer(fetched, spec["bos"])
     else:
         texts = (item.text for item in documents_from_jsonl(job.input.documents, "train"))
-        tokenizer = train_tokenizer(texts, job.spec["vocabulary"])
+        tokenizer = train_tokenizer(texts, spec["vocabulary"])
     save_tokenizer(tokenizer, job.output.tokenizer)
 
 

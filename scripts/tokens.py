@@ -1,19 +1,27 @@
 """Tokenise the corpus into flat files."""
 
-from headstability.corpus import documents_from_jsonl
-from headstability.tokenization import load_tokenizer, write_tokens
+import os
+from pathlib import Path
+
+from headstability.liveness import ExclusiveLock, resume_folder
+from headstability.progress import Progress
+from headstability.tokenising import write_tokens
+from headstability.tokenization import load_tokenizer
 from job import Job, run
 
 
 def main(job: Job) -> None:
     """Write both splits' tokens and their manifest."""
+    # Read by the tokenizer when it first starts its threads.
+    os.environ["RAYON_NUM_THREADS"] = str(job.threads)
     tokenizer = load_tokenizer(job.input.tokenizer, job.spec["bos"])
-    splits = {
-        split: (item.text for item in documents_from_jsonl(job.input.documents, split))
-        for split in ("train", "held_out")
-    }
-    files = {**dict(job.input.items()), **dict(job.output.items())}
-    write_tokens(tokenizer, job.spec["bos"], splits, files)
+    paths = {**dict(job.input.items()), **dict(job.output.items())}
+    folder = resume_folder(job.output.manifest) / "tokens"
+    lock = ExclusiveLock(folder / "lock", "tokenising the corpus")
+    size = Path(job.input.documents).stat().st_size
+    update = Progress("tokenising (bytes)", size).update
+    write_tokens(tokenizer, job.spec["bos"], paths, folder, job.resources.save_seconds, update)
+    lock.release()
 
 
 run(snakemake, main)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from .activations import batches_by_length, pad_batch
-from .model import Transformer
 from .nll import summed_nll
 from .precision import products
+from .traced import TracedModel
 
 PROMPTS_PER_BATCH = 16
 # More would not fit the processor's caches at the paper's width.
@@ -49,7 +49,7 @@ class _Batch:
 
 
 def ablate_heads(
-    model: Transformer,
+    model: TracedModel,
     prompts: Sequence[Sequence[int]],
     bos: int,
     methods: Sequence[str] = ("zero", "mean"),
@@ -72,7 +72,7 @@ def ablate_heads(
     """
     model.fold_value_biases()
     shape = model.shape
-    device = model.embed.weight.device
+    device = model.device
     total, count, done = 0.0, 0, 0
     ablated = {method: np.zeros((shape.layers, shape.heads)) for method in methods}
     with torch.inference_mode(), products("float32", device):
@@ -83,50 +83,46 @@ def ablate_heads(
             count += int(batch.used.sum())
             x = model.start(batch.inputs)
             for layer, block in enumerate(model.blocks):
-                _, z = block.attention.pattern_and_z(block.norm_attention(x))
-                resid_mid = x + block.attention.write(z)
+                _, z = block.pattern_and_z(x)
                 for variants in _groups(shape.heads, methods):
-                    changed = torch.stack(
-                        [
-                            resid_mid + _change(model, layer, head, z, vectors[method])
-                            for head, method in variants
-                        ]
-                    )
-                    losses = _nll_from(model, layer, changed, batch)
+                    changed = [
+                        _replaced(z, head, vectors[method][layer, head])
+                        for head, method in variants
+                    ]
+                    losses = _nll_from(model, layer, x, torch.stack(changed), batch)
                     for (head, method), nll in zip(variants, losses, strict=True):
                         ablated[method][layer, head] += nll
-                x = block.after_attention(resid_mid)
+                x = block.resume(x, z)
             total += summed_nll(model, x, batch.targets, batch.used)
             done += len(indices)
             progress(done)
     return AblationResult(count, total, ablated)
 
 
-def mean_z(model: Transformer, prompts: Sequence[Sequence[int]], bos: int) -> Tensor:
+def mean_z(model: TracedModel, prompts: Sequence[Sequence[int]], bos: int) -> Tensor:
     """Every head's z averaged over the positions of all prompts that are not BOS.
 
     Returns:
-        [layer, head, d_head], in the model's type; summed in float64.
+        [layer, head, d_head], float64.
     """
     shape = model.shape
-    device = model.embed.weight.device
     total = torch.zeros((shape.layers, shape.heads, shape.d_head), dtype=torch.float64)
     count = 0
     for indices in batches_by_length(prompts, PROMPTS_PER_BATCH):
-        tokens = pad_batch([prompts[index] for index in indices], pad=bos).to(device)
+        tokens = pad_batch([prompts[index] for index in indices], pad=bos).to(model.device)
         kept = tokens != bos  # padding is BOS too
         count += int(kept.sum())
         for layer, traced in enumerate(model.trace(tokens)):
             total[layer] += traced.z.transpose(1, 2)[kept].double().sum(0).cpu()
-    return (total / count).to(device=device, dtype=model.embed.weight.dtype)
+    return total / count
 
 
 def _replacements(
-    model: Transformer, prompts: Sequence[Sequence[int]], bos: int, methods: Sequence[str]
+    model: TracedModel, prompts: Sequence[Sequence[int]], bos: int, methods: Sequence[str]
 ) -> dict[str, Tensor]:
     """By method, what takes the place of z: [layer, head, d_head]."""
     shape = model.shape
-    zero = model.embed.weight.new_zeros((shape.layers, shape.heads, shape.d_head))
+    zero = torch.zeros((shape.layers, shape.heads, shape.d_head))
     return {method: mean_z(model, prompts, bos) if method == "mean" else zero for method in methods}
 
 
@@ -137,28 +133,29 @@ def _groups(heads: int, methods: Sequence[str]) -> Iterator[list[tuple[int, str]
         yield pairs[start : start + VARIANTS_PER_BATCH]
 
 
-def _change(model: Transformer, layer: int, head: int, z: Tensor, vectors: Tensor) -> Tensor:
-    """What replacing one head's z adds to resid_mid, [prompt, position, d_model]."""
-    width = model.shape.d_head
-    write = model.blocks[layer].attention.out.weight[:, head * width : (head + 1) * width]
-    return (vectors[layer, head] - z[:, head]) @ write.T
+def _replaced(z: Tensor, head: int, vector: Tensor) -> Tensor:
+    """Outputs of all heads, [prompt, head, position, d_head], one of them replaced by a vector."""
+    changed = z.clone()
+    changed[:, head] = vector
+    return changed
 
 
-def _nll_from(model: Transformer, layer: int, resid_mid: Tensor, batch: _Batch) -> list[float]:
-    """Summed NLL of each variant of a batch, run on from `resid_mid` of a layer.
+def _nll_from(model: TracedModel, layer: int, x: Tensor, z: Tensor, batch: _Batch) -> list[float]:
+    """Summed NLL of each variant of a batch, run on from a layer.
 
     Args:
         model: the model.
         layer: counted from 0.
-        resid_mid: of every variant, [variant, prompt, position, d_model].
+        x: the residual stream before the layer, [prompt, position, d_model].
+        z: of its heads in every variant, [variant, prompt, head, position, d_head].
         batch: the prompts.
     """
-    stream = model.blocks[layer].after_attention(resid_mid.flatten(0, 1))
+    stream = model.blocks[layer].resume(x.repeat(len(z), 1, 1), z.flatten(0, 1))
     for later in model.blocks[layer + 1 :]:
         stream = later(stream)
     return [
         summed_nll(model, variant, batch.targets, batch.used)
-        for variant in stream.view(resid_mid.shape)
+        for variant in stream.view(len(z), *x.shape)
     ]
 
 

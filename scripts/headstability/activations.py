@@ -7,8 +7,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from .model import Transformer
 from .precision import products
+from .traced import TracedModel
 from .triangles import triangle_entries
 
 
@@ -47,7 +47,7 @@ _CONTENT = {
 
 
 def activations(
-    model: Transformer,
+    model: TracedModel,
     prompts: Sequence[Sequence[int]],
     device: torch.device,
     batch: int = 8,
@@ -113,7 +113,7 @@ def _centred_norm(vectors: Tensor) -> Tensor:
 
 
 def _empty(
-    model: Transformer, prompts: int, entries: int, positions: int, streams: Sequence[str]
+    model: TracedModel, prompts: int, entries: int, positions: int, streams: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Room for every variable, float32."""
     shape = model.shape

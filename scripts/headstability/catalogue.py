@@ -57,5 +57,11 @@ ALSO = {
     "layer_stability": ["dead_heads"],
     "roles": ["roles_stability"],
 }
-# One table beside every figure, those that come with it, and one of all heads.
-TABLES = [*FIGURES.values(), *(name for names in ALSO.values() for name in names), "heads"]
+# One table beside every figure, those that come with it, and one of all heads; on request a
+# comparison with the paper.
+TABLES = [
+    *FIGURES.values(),
+    *(name for names in ALSO.values() for name in names),
+    "heads",
+    "published",
+]

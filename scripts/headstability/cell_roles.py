@@ -9,14 +9,14 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from .checkpoints import read_model
 from .conditions import pattern_slabs
 from .errors import UserError
 from .files import read_json, sha256_file
-from .model import Transformer
+from .loading import load_model
 from .refit_caches import open_refits
 from .role_prompts import default_tokens, synthetic_scores
 from .roles import EVEN, ROLES, even_patterns, repeated_prompts, role_scores
+from .traced import TracedModel
 
 # The kinds of text: the study's prompts, and those in which a random sequence stands twice.
 PROMPTS, SYNTHETIC = "prompts", "synthetic"
@@ -54,7 +54,7 @@ def cell_scores(
             f"{cache} was made with other prompts than {prompts}: delete the cache and run the "
             "same command again"
         )
-    model, _ = read_model(weights)
+    model, _ = load_model(weights)
     real = read_json(prompts)["tokens"]
     synthetic = _synthetic(model, real[0][0], chosen)
     found = {
@@ -85,7 +85,7 @@ def cached_scores(cache: xr.Dataset, prompts: Sequence[Sequence[int]]) -> np.nda
     return scores.reshape(cache.sizes["layer"], cache.sizes["head"], -1)
 
 
-def _synthetic(model: Transformer, bos: int, chosen: Mapping[str, Any]) -> list[list[int]]:
+def _synthetic(model: TracedModel, bos: int, chosen: Mapping[str, Any]) -> list[list[int]]:
     shape = model.shape
     length = chosen["tokens"] or default_tokens(shape.context, shape.vocabulary)
     if not 1 <= length < shape.vocabulary:

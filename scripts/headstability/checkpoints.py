@@ -17,6 +17,9 @@ from .files import SHA256_KEY, atomic_path, json_sha256, missing
 from .model import Transformer
 from .shape import Shape
 
+# The part of a checkpoint's header that holds the config.json of a foreign model.
+FOREIGN_CONFIG = "transformers_config"
+
 
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
     """A hash of names, types, shapes and bytes of tensors, whatever file they came from."""
@@ -87,8 +90,22 @@ def read_model(path: str | Path) -> tuple[Transformer, dict[str, Any]]:
 
     Returns:
         The model and the checkpoint's header.
+
+    Raises:
+        UserError: the file is missing, or the model is not of this project's architecture.
+        DamagedFile: it is truncated or altered.
     """
     tensors, header = read_tensors(path)
+    if "shape" not in header:
+        raise UserError(
+            f"{path} holds a model of the library transformers, which this does not apply to: "
+            "it works on cells trained here or imported from TransformerLens"
+        )
+    return own_model(tensors, header), header
+
+
+def own_model(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Transformer:
+    """The model of a checkpoint's tensors and header, on the CPU, in evaluation mode."""
     model = Transformer(Shape(**header["shape"]))
     model.load_state_dict(tensors)
-    return model.eval().requires_grad_(False), header
+    return model.eval().requires_grad_(False)

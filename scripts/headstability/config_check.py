@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from .config_rules import cross_checks
 from .config_words import join, short, suggest
 from .errors import UserError
-from .schema import PATTERNS, StudyConfig
+from .schema import StudyConfig
+from .schema_base import PATTERNS
 
 # YAML takes a number with an exponent for text unless it has both a point and the exponent's sign.
 _EXPONENT = re.compile(r"^([+-]?)(\d+\.?\d*|\.\d+)[eE]([+-]?)(\d+)$")

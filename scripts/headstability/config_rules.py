@@ -7,7 +7,9 @@ from pydantic import BaseModel
 
 from .catalogue import FIGURES
 from .config_words import short, suggest
-from .schema import Architecture, HeldOutPrompts, StudyConfig, Training
+from .schema import Architecture, StudyConfig, Training
+from .schema_data import HeldOutPrompts
+from .source_rules import check_corpus, check_sources
 
 RESERVED_PROMPTS = "held_out"
 
@@ -15,6 +17,8 @@ RESERVED_PROMPTS = "held_out"
 def cross_checks(raw: dict) -> Iterator[tuple[str, str]]:
     """Problems between keys. Runs on unvalidated input so that one run reports everything."""
     yield from _check_architectures(raw)
+    yield from check_sources(raw)
+    yield from check_corpus(raw)
     yield from _check_refits(raw)
     yield from _check_training(raw)
     yield from _check_prompts(raw)

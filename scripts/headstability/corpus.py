@@ -21,11 +21,19 @@ _PARAGRAPHS = re.compile(r"\n\s*\n")
 
 @dataclass(frozen=True)
 class Document:
-    """One document of a corpus and the split it belongs to ('train' or 'held_out')."""
+    """One document of a corpus.
+
+    Attributes:
+        name: says where it is from.
+        text: its text; empty if it came tokenised.
+        split: the split it belongs to, 'train' or 'held_out'.
+        ids: its token ids, if it came tokenised.
+    """
 
     name: str
     text: str
     split: str = ""
+    ids: list[int] | None = None
 
 
 def read_documents(spec: dict) -> list[Document]:
@@ -145,12 +153,28 @@ def split_documents(documents: list[Document], held_out: float, seed: int) -> li
 
 
 def documents_to_jsonl(documents: Iterable[Document]) -> bytes:
-    """One JSON object a line: name, split, text."""
-    lines = (
-        json.dumps({"name": item.name, "split": item.split, "text": item.text}, ensure_ascii=False)
-        for item in documents
-    )
-    return "".join(f"{line}\n" for line in lines).encode()
+    """One JSON object a line: name, split, text (or ids, of what came tokenised)."""
+    return b"".join(document_line(item) for item in documents)
+
+
+def document_line(item: Document) -> bytes:
+    """One document as a line of JSON."""
+    content = {"text": item.text} if item.ids is None else {"ids": item.ids}
+    line = {"name": item.name, "split": item.split, **content}
+    return f"{json.dumps(line, ensure_ascii=False)}\n".encode()
+
+
+def document_of(line: bytes, number: int, path: str | Path) -> Document:
+    """The document of one line.
+
+    Raises:
+        DamagedFile: the line is not whole.
+    """
+    try:
+        item = json.loads(line)
+    except ValueError as error:
+        raise DamagedFile(path, f"line {number} is not valid JSON ({error})") from error
+    return Document(item["name"], item.get("text", ""), item["split"], item.get("ids"))
 
 
 def documents_from_jsonl(path: str | Path, split: str | None = None) -> Iterator[Document]:
@@ -161,9 +185,6 @@ def documents_from_jsonl(path: str | Path, split: str | None = None) -> Iterator
     """
     with open(path, "rb") as handle:
         for number, line in enumerate(handle, start=1):
-            try:
-                item = json.loads(line)
-            except ValueError as error:
-                raise DamagedFile(path, f"line {number} is not valid JSON ({error})") from error
-            if split is None or item["split"] == split:
-                yield Document(item["name"], item["text"], item["split"])
+            item = document_of(line, number, path)
+            if split is None or item.split == split:
+                yield item

@@ -153,6 +153,25 @@ def training(
     return need(state + running + rows, seconds, cuda=gpu)
 
 
+def importing(sizes: Shape, held_out_rows: int) -> Need:
+    """Bringing one cell's weights in: a file, its tensors, the model, and its held-out loss."""
+    tokens = held_out_rows * sizes.context
+    running = pattern_bytes(sizes, 1, sizes.context) + layer_bytes(sizes, sizes.context)
+    memory = 4 * FLOAT * parameters(sizes) + running + 3 * logit_bytes(sizes, sizes.context)
+    flops = tokens * forward_flops(sizes, sizes.context)
+    return need(memory + 8 * tokens, flops / CORE_RATE + _moved(sizes))
+
+
+def exporting(sizes: Shape) -> Need:
+    """Writing one cell's weights in another format."""
+    return need(4 * FLOAT * parameters(sizes), _moved(sizes))
+
+
+def _moved(sizes: Shape) -> float:
+    """Seconds to read weights, and to write and hash them."""
+    return FLOAT * parameters(sizes) * (2 / READING_RATE + 2 / WRITING_RATE)
+
+
 def caching(sizes: Shape, lengths: Sequence[int], batch: int, streams: int = 1) -> Need:
     """Caching one cell's activations on prompts: held as arrays, as chunks and as a store.
 
@@ -214,6 +233,11 @@ def ablating(
 def reading_text(size: int) -> Need:
     """Reading, splitting or learning a tokenizer from text of some bytes."""
     return need(TEXT_MEMORY * size, size / TEXT_RATE)
+
+
+def streaming_text(size: int, held: int) -> Need:
+    """Reading or tokenising text of which so many bytes are held at once."""
+    return need((TEXT_MEMORY + TOKENISING_MEMORY) * held, size / TEXT_RATE)
 
 
 def tokenising_text(size: int, largest: int) -> Need:

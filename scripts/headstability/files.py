@@ -26,20 +26,28 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
-def write_failure(path: Path, error: OSError) -> UserError:
-    """The message for a file that could not be written, by the reason the system gave."""
+_NOTHING_LEFT = "nothing half-written was left behind"
+
+
+def write_failure(path: Path, error: OSError, left: str = _NOTHING_LEFT) -> UserError:
+    """The message for a file that could not be written, by the reason the system gave.
+
+    Args:
+        path: the file.
+        error: what the system said.
+        left: what has become of what was written of it.
+    """
     if error.errno in _NO_ROOM:
         return UserError(
             f"cannot write {path}: {os.strerror(error.errno)}.\n"
-            "Free some space (or raise the quota) and run the same command again; "
-            "nothing half-written was left behind."
+            f"Free some space (or raise the quota) and run the same command again; {left}."
         )
     if error.errno in _NOT_ALLOWED:
         return UserError(
             f"cannot write {path}: {os.strerror(error.errno)}.\n"
             "Make its folder a directory you may write to, and run the same command again."
         )
-    return UserError(f"cannot write {path}: {error}. Nothing half-written was left behind.")
+    return UserError(f"cannot write {path}: {error}; {left}.")
 
 
 @contextmanager

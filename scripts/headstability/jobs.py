@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from .study import Study, combinations
 
 # Rules whose jobs of step 0 the untrained reference needs.
 UNTRAINED = ("cache", "similarity", "stability")
+
+# The rules that make cells, each those of other architectures.
+MAKERS = ("train", "import_weights")
 
 
 def everything(study: Study) -> dict[str, Any]:
@@ -100,7 +103,15 @@ class Parameters:
                     continue
                 given["prompts"] = given["text"]
             for chosen in combinations(self.study.values() | given, self._wildcards[other]):
-                yield other, chosen
+                for maker in _makers(other):
+                    architecture = chosen.get("architecture")
+                    if architecture is None or architecture in self.study.architectures_of(maker):
+                        yield maker, chosen
+
+
+def _makers(rule: str) -> tuple[str, ...]:
+    """The rules that make what `rule` makes: cells are trained or imported."""
+    return MAKERS if rule == "train" else (rule,)
 
 
 def _wildcard_names(study: Study, rule: str) -> list[str]:
@@ -141,32 +152,42 @@ def _with_upstream(*rules: str) -> set[str]:
         rule = waiting.pop()
         if rule not in found:
             found.add(rule)
-            waiting += KINDS[rule].upstream
+            waiting += [maker for other in KINDS[rule].upstream for maker in _makers(other)]
     return found
 
 
-def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str, str]]:
+def expected_files(
+    study: Study, on_request: bool = False, deleted: bool = False
+) -> Iterator[tuple[str, str]]:
     """Every file of a complete study, with the rule that makes it.
 
     Args:
         study: the study.
         on_request: also those that no table or figure of the study needs but that can be asked
             for: other figures, steps, prompt sets and ablation texts of the config.
+        deleted: also caches that are deleted once everything is measured on them.
     """
     steps = [str(step) for step in study.checkpoint_steps]
     wanted, undrawn = wanted_rules(*study.figures), undrawn_rules(study)
     prompts, texts = list(study.config.prompts), [*study.config.prompts, "held_out"]
     every = {"step": steps, "prompts": prompts, "text": texts}
     used = sorted({study.measured["prompts"], study.measured["text"]} - {"held_out"})
-    special: dict[str, dict] = {"prompts": {"prompts": used}, "train": {"step": steps}}
+    special: dict[str, dict] = {
+        "prompts": {"prompts": used},
+        "train": {"step": steps},
+        "import_weights": {"step": steps},
+    }
     for rule in wanted:
         for below in _with_upstream(*KINDS[rule].upstream) if KINDS[rule].steps else ():
             special.setdefault(below, {}).setdefault("step", KINDS[rule].steps(study))
     untrained = study.untrained and "adjusted_table" in wanted
+    if not (study.config.caches.keep or deleted):
+        wanted.discard("cache")
     for rule, kind in KINDS.items():
         if rule in undrawn if on_request else rule not in wanted:
             continue
         values = study.values() | study.measured
+        values |= {"architecture": study.architectures_of(rule)}
         values |= every if on_request else special.get(rule, {})
         places = [values]
         if rule in UNTRAINED and untrained and not on_request:
@@ -175,6 +196,13 @@ def expected_files(study: Study, on_request: bool = False) -> Iterator[tuple[str
             # The time course may hold the untrained step, too.
             paths = (path for place in places for path in study.every(pattern, **place))
             yield from ((path, rule) for path in dict.fromkeys(paths))
+
+
+def job_count(study: Study, rule: str, paths: Iterable[str]) -> int:
+    """How many jobs of a rule make these files of its."""
+    names = _wildcard_names(study, rule)
+    wildcards = [wildcards_of(study, rule, path) or {} for path in paths]
+    return len({tuple(values.get(name) for name in names) for values in wildcards})
 
 
 def measurement_paths(study: Study) -> list[str]:
@@ -197,5 +225,8 @@ def wildcards_of(study: Study, rule: str, path: str) -> dict[str, str] | None:
                 seen.add(part)
                 text += f"(?P<{part}>[^/]+)"
         if match := re.fullmatch(text, path):
-            return match.groupdict()
+            found = match.groupdict()
+            elsewhere = [other for other in MAKERS if rule in MAKERS and other != rule]
+            made = [name for other in elsewhere for name in study.architectures_of(other)]
+            return None if found.get("architecture") in made else found
     return None

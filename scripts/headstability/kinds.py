@@ -185,6 +185,19 @@ KINDS: dict[str, JobKind] = {
         ("adjust", "stability", "residual_similarity", "ablation", "evaluate", "heads_table"),
     ),
     "claims": JobKind(specs.look, _figure("claims"), ("claims_table",)),
+    "download_weights": JobKind(specs.download_weights, _patterns("download")),
+    "import_weights": JobKind(
+        specs.import_weights, _patterns("checkpoint", "provenance"), ("download_weights", "tokens")
+    ),
+    "published": JobKind(specs.published, _table("published"), ("layer_stability_table",)),
+    "write_transformerlens": JobKind(
+        _nothing, _patterns("transformerlens_state", "transformerlens_config"), ("train",)
+    ),
+    "write_huggingface": JobKind(
+        _nothing,
+        _patterns("huggingface_config", "huggingface_weights", "huggingface_modelling"),
+        ("train", "tokens"),
+    ),
 }
 # The rule that draws each figure.
 DRAWN_BY = {figure: f"draw_{figure}" if f"draw_{figure}" in KINDS else figure for figure in FIGURES}

@@ -12,6 +12,8 @@ from .attention import causal_attention, split_heads
 from .shape import Shape
 
 LAYER_NORM_EPS = 1e-5
+# Names of torch for the variants of GELU.
+GELU_VARIANTS = {"gelu": "none", "gelu_tanh": "tanh"}
 INIT_SCALE = 0.8  # weights start as N(0, (INIT_SCALE / sqrt(d_model))^2)
 
 
@@ -72,6 +74,7 @@ class Block(nn.Module):
         self.norm_attention = nn.LayerNorm(shape.d_model, eps=LAYER_NORM_EPS)
         self.attention = Attention(shape)
         self.has_mlp = shape.mlp
+        self.approximate = GELU_VARIANTS[shape.activation]
         if shape.mlp:
             self.norm_mlp = nn.LayerNorm(shape.d_model, eps=LAYER_NORM_EPS)
             self.mlp_in = nn.Linear(shape.d_model, 4 * shape.d_model)
@@ -81,7 +84,16 @@ class Block(nn.Module):
         """The rest of the layer, from the residual stream after attention."""
         if not self.has_mlp:
             return resid_mid
-        return resid_mid + self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(resid_mid))))
+        hidden = F.gelu(self.mlp_in(self.norm_mlp(resid_mid)), approximate=self.approximate)
+        return resid_mid + self.mlp_out(hidden)
+
+    def pattern_and_z(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Pattern and z from the residual stream before this layer; see `traced.TracedBlock`."""
+        return self.attention.pattern_and_z(self.norm_attention(x))
+
+    def resume(self, x: Tensor, z: Tensor) -> Tensor:
+        """The residual stream after this layer if its heads' output is `z`."""
+        return self.after_attention(x + self.attention.write(z))
 
     def forward(self, x: Tensor) -> Tensor:
         """The residual stream after this layer: [batch, position, d_model]."""
@@ -99,6 +111,11 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm_final = nn.LayerNorm(shape.d_model, eps=LAYER_NORM_EPS)
         self.unembed = nn.Linear(shape.d_model, shape.vocabulary)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embed.weight.device
 
     def initialise(self, seed: int) -> None:
         """Draw every weight matrix, embeddings included; biases 0, LayerNorm 1 and 0.
@@ -151,7 +168,7 @@ class Transformer(nn.Module):
         """
         x = self.start(tokens)
         for block in self.blocks:
-            pattern, z = block.attention.pattern_and_z(block.norm_attention(x))
+            pattern, z = block.pattern_and_z(x)
             attention_out = block.attention.write(z)
             resid_mid = x + attention_out
             yield LayerTrace(pattern, z, x, attention_out, resid_mid)

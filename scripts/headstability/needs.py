@@ -8,7 +8,7 @@ from pathlib import Path
 from . import condition_costs, costs
 from .condition_costs import Condition
 from .costs import Need
-from .schema import BpeTokenizer, FilePrompts, SotuCorpus, TextCorpus
+from .schema_data import BpeTokenizer, DataCorpus, FilePrompts, FileTokenizer, SotuCorpus
 from .shape import Shape
 from .study import Study
 
@@ -22,6 +22,10 @@ ADJUSTED_SLAB, ADJUSTED_LAYER, SHIFTS = 2**22, 2**25, 5  # adjusted_conditions, 
 CKA_SLAB, CKA_HELD, CKA_THREADS = 3 * 2**23, 2**26, 2  # cka, rules/streams.smk
 POSITIONS = 2048  # perplexity
 ROLE_BATCH, ROLE_TOKENS = 8, 25  # role_prompts
+HUB_VOCABULARY = 50_304  # usual; a tokenizer of the hub is not there before it is fetched
+TOKEN_BYTES = 5  # of text a token stands for
+UNPACKED = 4  # times the size of a compressed file
+STREAMED = 2**23  # bytes of a data set held at once: tokenising, datasets
 PREFIX_TOKENS = (5, 10, 20, 30, 40, 50)  # prompt_length
 
 
@@ -31,10 +35,15 @@ class Needs:
     def __init__(self, study: Study) -> None:
         self.study = study
         self._needs: dict[str, Callable[[Mapping[str, str], bool], Need]] = {
-            "corpus": lambda *_: costs.reading_text(self.text_bytes()[0]),
-            "tokenizer": lambda *_: costs.reading_text(self.text_bytes()[0]),
-            "tokens": lambda *_: costs.tokenising_text(*self.text_bytes()),
+            "corpus": lambda *_: self._text(costs.reading_text),
+            "tokenizer": lambda *_: self._text(costs.reading_text),
+            "tokens": lambda *_: self._text(costs.tokenising_text),
             "train": self._train,
+            "import_weights": lambda wildcards, _: costs.importing(
+                self.sizes(wildcards["architecture"]), self.study.config.training.held_out_rows
+            ),
+            "write_transformerlens": self._export,
+            "write_huggingface": self._export,
             "cache": self._cache,
             "ablation": self._ablation,
             "evaluate": self._evaluate,
@@ -74,7 +83,7 @@ class Needs:
 
     def sizes(self, architecture: str) -> Shape:
         """Sizes of an architecture."""
-        shape = self.study.config.architectures[architecture].model_dump()
+        shape = self.study.config.architectures[architecture].model_dump(exclude={"source"})
         context = self.study.config.training.context
         return Shape(**shape, context=context, vocabulary=self.vocabulary())
 
@@ -83,14 +92,20 @@ class Needs:
         tokenizer = self.study.config.tokenizer
         if isinstance(tokenizer, BpeTokenizer):
             return tokenizer.vocabulary
-        return _vocabulary_of(tokenizer.path)
+        if isinstance(tokenizer, FileTokenizer):
+            return _vocabulary_of(tokenizer.path)
+        return HUB_VOCABULARY
 
     def text_bytes(self) -> tuple[int, int]:
         """Bytes of the corpus, and of what may be its largest document."""
         corpus = self.study.config.corpus
         if isinstance(corpus, SotuCorpus):
             return SOTU_BYTES, SOTU_BYTES // 50
-        assert isinstance(corpus, TextCorpus)
+        if isinstance(corpus, DataCorpus):
+            training = self.study.config.training
+            seen = self.study.steps * training.batch * training.context * TOKEN_BYTES
+            own = [_bytes_of(path) * UNPACKED for path in self.study.corpus_files()]
+            return sum(own) or seen, STREAMED
         found = [_bytes_of(path) for path in corpus.paths]
         largest = max(found, default=0)
         return sum(found), largest if corpus.documents == "file" else largest // 50
@@ -103,6 +118,13 @@ class Needs:
             return [min(size + 1, context) for size in _prompt_bytes(chosen.path)] or [context]
         return [chosen.tokens + 1] * chosen.count
 
+    def _text(self, of_text: Callable[..., Need]) -> Need:
+        """Reading or tokenising the corpus; of data sets a little at a time is held."""
+        size, largest = self.text_bytes()
+        if isinstance(self.study.config.corpus, DataCorpus):
+            return costs.streaming_text(size, largest)
+        return of_text(size, largest) if of_text is costs.tokenising_text else of_text(size)
+
     def _train(self, wildcards: Mapping[str, str], gpu: bool) -> Need:
         training, steps = self.study.config.training, self.study.steps
         evaluations = 2 + steps // training.evaluate_every
@@ -111,6 +133,10 @@ class Needs:
         return costs.training(
             sizes, steps, batch, evaluations, training.held_out_rows, gpu, microbatch
         )
+
+    def _export(self, wildcards: Mapping[str, str], gpu: bool) -> Need:
+        del gpu
+        return costs.exporting(self.sizes(wildcards["architecture"]))
 
     def _cache(self, wildcards: Mapping[str, str], gpu: bool) -> Need:
         del gpu

@@ -3,10 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from .model import Transformer
+from .traced import TracedModel
 
 
-def summed_nll(model: Transformer, stream: Tensor, targets: Tensor, used: Tensor) -> float:
+def summed_nll(model: TracedModel, stream: Tensor, targets: Tensor, used: Tensor) -> float:
     """NLL summed over predicted tokens, in nats.
 
     Args:

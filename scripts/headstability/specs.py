@@ -5,6 +5,7 @@ So a job depends on exactly the keys it uses.
 
 import hashlib
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,41 @@ def train(study: Study, architecture: str, weight_decay: str, refit: str) -> dic
     }
 
 
+def download_weights(
+    study: Study, architecture: str, weight_decay: str, refit: str
+) -> dict[str, Any]:
+    """For the job that fetches the weights of one cell."""
+    cell = {"architecture": architecture, "weight_decay": weight_decay, "refit": refit}
+    source = study.config.architectures[architecture].source
+    places = {step: asdict(place) for step, place in study.places(cell).items()}
+    return {"places": places, "sha256": source.sha256}
+
+
+def import_weights(
+    study: Study, architecture: str, weight_decay: str, refit: str
+) -> dict[str, Any]:
+    """For the job that makes checkpoints of weights trained elsewhere."""
+    cell = {"architecture": architecture, "weight_decay": weight_decay, "refit": refit}
+    chosen = next(item for item in study.refits if item.name == refit)
+    training = study.config.training
+    shape = _shape(study, architecture)
+    return {
+        **download_weights(study, **cell),
+        "content": [_content(path, whole=2 * CONTENT_END) for path in study.source_files(cell)],
+        "activation": getattr(study.config.architectures[architecture].source, "activation", ""),
+        "shape": {key: shape[key] for key in ("layers", "heads", "d_model", "mlp")},
+        "weight_decay": float(weight_decay),
+        "init_seed": chosen.init_seed,
+        "data_seed": chosen.data_seed,
+        "checkpoint_steps": study.checkpoint_steps,
+        "training": {
+            "context": training.context,
+            "held_out_rows": training.held_out_rows,
+            "device": training.device,
+        },
+    }
+
+
 def cache(study: Study) -> dict[str, Any]:
     """For the job that caches activations."""
     return {"device": study.config.training.device, "streams": _streams(study)}
@@ -87,6 +123,20 @@ def anchor(study: Study) -> dict[str, Any]:
 def grid(study: Study) -> dict[str, Any]:
     """For jobs over all conditions, in the order of the config."""
     return {"conditions": study.conditions(), "refits": study.refit_names()}
+
+
+def published(study: Study) -> dict[str, Any]:
+    """For the comparison with the paper: conditions are compared by their shape."""
+    shapes = {
+        name: {
+            "layers": shape.layers,
+            "heads": shape.heads,
+            "attn_only": not shape.mlp,
+            "d_model": shape.d_model,
+        }
+        for name, shape in study.config.architectures.items()
+    }
+    return {"shapes": shapes, "anchor": study.anchor}
 
 
 def look(study: Study) -> dict[str, Any]:
@@ -242,22 +292,26 @@ def claims_table(study: Study) -> dict[str, Any]:
 
 def _shape(study: Study, architecture: str) -> dict[str, Any]:
     return {
-        **study.config.architectures[architecture].model_dump(),
+        **study.config.architectures[architecture].model_dump(exclude={"source"}),
         "context": study.config.training.context,
     }
 
 
-def _content(path: str) -> str | None:
+def _content(path: str, whole: int = WHOLE_CONTENT) -> str | None:
     """What tells one content of a user's file from another, whatever its times say.
 
     Of files too large to read at every start, the size, the beginning and the end.
+
+    Args:
+        path: the file.
+        whole: size up to which it is read wholly, at least twice CONTENT_END.
     """
     if not Path(path).is_file():
         return None
     size = Path(path).stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb") as handle:
-        if size <= WHOLE_CONTENT:
+        if size <= whole:
             digest.update(handle.read())
         else:
             digest.update(handle.read(CONTENT_END))

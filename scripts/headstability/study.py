@@ -13,7 +13,9 @@ from .catalogue import ALSO, FIGURES, TABLES
 from .config_check import check_config
 from .errors import UserError
 from .paths import RESULTS, Paths, fill, format_weight_decay
-from .schema import CrossedRefits, FilePrompts, FileTokenizer, TextCorpus
+from .schema import CrossedRefits
+from .schema_data import DataCorpus, FilePrompts, FileTokenizer
+from .source_places import Place, files_at, place_of
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,28 @@ class Study:
         """Steps of the time course, the last one included; none if it is not configured."""
         chosen = self.config.time_course.steps
         return [str(step) for step in sorted({*chosen, self.steps})] if chosen else []
+
+    def architectures_of(self, rule: str) -> list[str]:
+        """The architectures whose cells a rule makes: most rules make those of all."""
+        sources = {n: a.source for n, a in self.config.architectures.items()}
+        if rule == "train":
+            return [name for name, source in sources.items() if source is None]
+        if rule == "import_weights":
+            return [name for name, source in sources.items() if source is not None]
+        if rule == "download_weights":
+            return [name for name, source in sources.items() if source is not None and source.repo]
+        return self.architectures
+
+    def architecture_pattern(self, rule: str) -> str:
+        """What `architecture` may be in the outputs of a rule that makes cells.
+
+        Of names that are not configured `train` is to complain, so only those of others are left
+        out there.
+        """
+        if rule == "train":
+            others = "|".join(self.architectures_of("import_weights"))
+            return rf"(?!(?:{others})/)[^/]+" if others else "[^/]+"
+        return "|".join(self.architectures_of(rule)) or "(?!)"
 
     def conditions(self) -> list[dict[str, str]]:
         """Wildcards of every condition, in the order of the config."""
@@ -195,7 +219,28 @@ class Study:
     def corpus_files(self) -> list[str]:
         """Files of the user's the corpus is read from."""
         corpus = self.config.corpus
-        return list(corpus.paths) if isinstance(corpus, TextCorpus) else []
+        elsewhere = isinstance(corpus, DataCorpus) and corpus.repo
+        return [] if elsewhere else list(getattr(corpus, "paths", []))
+
+    def places(self, wildcards: Mapping[str, str]) -> dict[str, Place]:
+        """Where the weights of an imported cell are, by step."""
+        source = self.config.architectures[wildcards["architecture"]].source
+        refit = next(item for item in self.refits if item.name == wildcards["refit"])
+        return {
+            str(step): place_of(
+                source, refit.init_seed, refit.data_seed, wildcards["weight_decay"], step
+            )
+            for step in self.checkpoint_steps
+        }
+
+    def source_files(self, wildcards: Mapping[str, str]) -> list[str]:
+        """The user's own files an imported cell is read from; none if they are on the hub."""
+        return [
+            path
+            for place in self.places(wildcards).values()
+            if not place.repo
+            for path in files_at(place)
+        ]
 
     def tokenizer_files(self) -> list[str]:
         """The user's saved tokenizer, if there is one."""
@@ -226,6 +271,10 @@ class Study:
         """The files the config names, with the key that names each."""
         named = {path: f"corpus.paths[{i + 1}]" for i, path in enumerate(self.corpus_files())}
         named |= dict.fromkeys(self.tokenizer_files(), "tokenizer.path")
+        for cell in self.cells():
+            if cell["architecture"] in self.architectures_of("import_weights"):
+                key = f"architectures.{cell['architecture']}.source.path"
+                named |= dict.fromkeys(self.source_files(cell), key)
         for name in self.config.prompts:
             named |= dict.fromkeys(self.prompt_files({"prompts": name}), f"prompts.{name}.path")
         for name, path in self.config.perplexity.texts.items():
@@ -305,7 +354,8 @@ class Study:
 
     def unknown_output(self, path: str) -> UserError:
         """The message for a file or short name that no rule makes."""
-        targets = ["all", "figures", "tables", "measurements", "verify", *FIGURES]
+        exports = ["published", "export_transformerlens", "export_huggingface"]
+        targets = ["all", "figures", "tables", "measurements", "verify", *exports, *FIGURES]
         if "/" not in path:
             close = difflib.get_close_matches(path, targets, n=1)
             guess = f" Did you mean {close[0]}?" if close else ""

@@ -131,14 +131,14 @@ def _check(path: Path, manifests: dict[Path, str]) -> None:
         DamagedFile: it is not as it was written.
     """
     manifest = manifests.get(path.parent)
-    if path.suffix == ".safetensors":
+    if "exports" in path.parts or path.suffix in (".csv", ".png", ".pdf", ".md"):
+        check_sidecar(path, sha256_file(path))
+    elif path.suffix == ".safetensors":
         read_tensors(path)
     elif path.name.endswith(".zarr.zip"):
         cache = open_cache(path)
         verify_cache(path, cache, [str(name) for name in cache.data_vars])
         _check_archive(path)
-    elif path.suffix in (".csv", ".png", ".pdf", ".md"):
-        check_sidecar(path, sha256_file(path))
     elif path.suffix == ".bin" and manifest is not None:
         open_tokens(manifest, path, path.stem)
     elif path.name in ("tokenizer.json", "documents.jsonl") and manifest is not None:

@@ -30,6 +30,7 @@ _ELSEWHERE = {
     ("tokenizer", "content"): "tokenizer.path (content of the file)",
     ("prompts", "content"): "prompts.{prompts}.path (content of the file)",
     ("prompts", "context"): "training.context",
+    ("import_weights", "content"): "architectures.{architecture}.source.path (content)",
     ("prompts", "bos"): "tokenizer.bos",
     ("prompts", "name"): "prompts",
     ("meta_sne_table", "architectures"): "architectures",
@@ -61,6 +62,7 @@ _ELSEWHERE = {
     ("claims_table", "name"): "study",
 }
 _KEYS = {
+    "shapes": "architectures",
     "root": "study",
     "weight_decay": "weight_decays",
     "init_seed": "refits",
@@ -87,6 +89,8 @@ _KEYS = {
     "init_seeds": "refits",
     "crossed": "refits",
 }
+# What specifications of imports hold of an architecture's source.
+_OF_SOURCE = {"places": "", "sha256": ".sha256", "activation": ".activation"}
 # Places that hold something for every refit: which refits there are says it all.
 _BY_REFIT = ("seeds", "init_seeds")
 _ABSENT = "(not set)"
@@ -121,6 +125,8 @@ def recorded_parameter(record: Mapping[str, Any]) -> dict[str, Any] | None:
 def config_key(rule: str, wildcards: Mapping[str, str], place: str) -> str:
     """The config key behind a place in a job's specification, such as training.batch."""
     first, _, rest = place.partition(".")
+    if rule in ("download_weights", "import_weights") and first in _OF_SOURCE:
+        return f"architectures.{wildcards.get('architecture')}.source{_OF_SOURCE[first]}"
     if first == "shape":
         if rest == "context":
             return "training.context"

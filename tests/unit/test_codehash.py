@@ -192,8 +192,15 @@ TABLES |= {"adjusted_table"}
 FIGURES |= {"adjusted", "claims"}
 # Looking at everything, it depends on nearly everything; it makes no file.
 VERIFY = {"verify"}
+EXPORTS = {"write_transformerlens", "write_huggingface"}
+IMPORT = {"import_weights"}
+FETCHED = {"import_weights", "download_weights"}
+# Jobs that run models, whoever trained them.
+ANALYSED = {"cache", "ablation", "evaluate", "role_scores"} | IMPORT
 ALL = (
-    STREAMS
+    EXPORTS
+    | FETCHED
+    | STREAMS
     | MAP
     | PATTERNS
     | MODELS
@@ -203,12 +210,12 @@ ALL = (
     | TEXT
     | VERIFY
     | ADJUSTED
-    | {"pairwise_table", "refits"}
+    | {"pairwise_table", "refits", "published"}
 )
 EDITS = {
-    "model": MODELS | VERIFY,
-    "shape": MODELS | VERIFY,
-    "checkpoints": MODELS | VERIFY,
+    "model": MODELS | EXPORTS | IMPORT | VERIFY,
+    "shape": MODELS | EXPORTS | IMPORT | VERIFY,
+    "checkpoints": MODELS | EXPORTS | IMPORT | VERIFY,
     "activations": {"cache", "ablation"},
     "triangles": {"cache", "ablation", "prefixes", "head_atlas_table"},
     "ablation": {"ablation"},
@@ -216,7 +223,7 @@ EDITS = {
     "conditions": {*STABILITY, "prefixes", "role_scores", "adjust"},
     "statistics": {*CLAIMED, *STREAM_TABLES},
     "identity": {"refits"},
-    "labels": (TABLES | FIGURES | {"claims_table"}) - {"roles_table"},
+    "labels": (TABLES | FIGURES | {"claims_table", "published"}) - {"roles_table"},
     "tables/measures": {"stability"},
     "tables/layers": LAYER_TABLES,
     "plots/depth": {"cross_layer", "extremes"},
@@ -237,7 +244,7 @@ EDITS = {
     },
     "tables/stability": {"head_map_table", "layer_stability_table"},
     "tables/ablation": {"heads_table", "stability_ablation_table", "head_map_table"},
-    "tokens": {"prompts", "ablation", "train", "evaluate", *VERIFY},
+    "tokens": {"prompts", "ablation", "train", "evaluate", *IMPORT, *VERIFY},
     "tokenization": {"tokenizer", "tokens", "prompts", "evaluate", "head_atlas_table"},
     "prompts": {"prompts"},
     "corpus": {"corpus", "tokenizer", "tokens", "evaluate"},
@@ -251,9 +258,9 @@ EDITS = {
     "tables/meta_sne": MAP,
     "plots/streams": STREAM_FIGURES,
     "plots/meta_sne": {"draw_meta_sne"},
-    "nll": {"ablation", "evaluate"},
+    "nll": {"ablation", "evaluate", *IMPORT},
     "losses": TRAINING,
-    "attention": MODELS | VERIFY,
+    "attention": MODELS | EXPORTS | IMPORT | VERIFY,
     "batches": TRAINING,
     "engine": TRAINING,
     "recipe": TRAINING,
@@ -280,6 +287,29 @@ EDITS = {
     "tables/roles": {"role_stability"},
     "plots/questions": QUESTIONS,
     "plots/roles": {"roles"},
+    "datasets": {"corpus"},
+    "growing": {"corpus", "tokens"},
+    "tokenising": {"tokens"},
+    "sources/data_files": {"corpus"},
+    "traced": ANALYSED,
+    "loading": ANALYSED,
+    "sources/adapters": ANALYSED,
+    "sources/matrices": {"cache"},
+    "sources/huggingface": ANALYSED,
+    "sources/tensors": ANALYSED | FETCHED | EXPORTS | {"tokenizer", "corpus"},
+    "sources/transformerlens": EXPORTS | IMPORT,
+    "sources/own": EXPORTS | IMPORT,
+    "sources/folders": ANALYSED | FETCHED | {"tokenizer", "corpus"},
+    "tables/published": {"published"},
+    "sources/importing": IMPORT,
+    "sources/origins": IMPORT,
+    "sources/download": {"download_weights", "tokenizer", "corpus"},
+    "source_places": set(),
+    "estimate": set(),
+    "estimated_sizes": set(),
+    "source_rules": set(),
+    "exports/writing": EXPORTS,
+    "exports/modeling_headstability": EXPORTS,
     # The config reaches jobs only through their specifications.
     "claims": CLAIMED,
     "head_cka": {"adjust"},
@@ -293,6 +323,8 @@ EDITS = {
     "plots/adjusted": {"adjusted"},
     "plots/claims": {"claims"},
     "schema": set(),
+    "schema_base": set(),
+    "schema_data": set(),
     "config_check": set(),
     "config_rules": set(),
     "config_words": set(),

@@ -147,14 +147,15 @@ WAYS = {
     "json": "files.write_json(path, {'a': 'x' * 200_000})",
     "csv": ("import pandas as pd\n    files.write_csv(path, pd.DataFrame({'a': range(50_000)}))"),
     "tokens": (
-        "from headstability import tokenization as t\n"
-        "    texts = ['some words and more of them ' * 5000]\n"
-        "    tokenizer = t.train_tokenizer(texts[:1], 257)\n"
-        "    own = os.path.join(os.path.dirname(path), 'tokenizer')\n"
-        "    open(own, 'w').close()\n"
+        "import tempfile\n"
+        "    from headstability import tokenising as t, tokenization as k, corpus as c\n"
+        "    text = 'some words and more of them ' * 3000\n"
+        "    other = os.path.join(tempfile.mkdtemp(), 'documents')\n"
+        "    files.write_bytes(other, c.documents_to_jsonl([c.Document('a', text, 'train')]))\n"
         "    paths = dict.fromkeys(('train', 'held_out', 'manifest'), path)\n"
-        "    paths |= {'tokenizer': own, 'documents': own}\n"
-        "    t.write_tokens(tokenizer, None, {'train': texts, 'held_out': texts}, paths)"
+        "    paths |= {'tokenizer': other, 'documents': other}\n"
+        "    folder = os.path.join(os.path.dirname(path), '.resume')\n"
+        "    t.write_tokens(k.train_tokenizer([text], 257), None, paths, folder)"
     ),
 }
 FULL = """
@@ -172,10 +173,12 @@ else:
 def check_full(process, path, reason):
     printed, errors = process.communicate(timeout=60)
     assert errors == ""
-    assert printed.startswith(f"cannot write {path}: {reason}.\n"), printed
+    growing = path.parent / ".resume/train"
+    written = growing if growing.exists() else path
+    assert printed.startswith(f"cannot write {written}: {reason}.\n"), printed
     assert "Free some space" in printed
     assert "run the same command again" in printed
-    assert set(names(path.parent)) <= {"tokenizer", f".{path.name}.sha256"}
+    assert set(names(path.parent)) <= {".resume", f".{path.name}.sha256"}
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -195,14 +195,18 @@ def test_what_can_be_asked_for_includes_what_is_expected():
     assert any("/caches/step0/" in path for path in possible - expected)
 
 
+# On request, or of cells this study has none of.
+EXPORTS = {"write_transformerlens", "write_huggingface", "download_weights", "import_weights"}
+EXPORTS |= {"published"}
 LAYERS = {"cross_layer", "commonness", "weight_decay_contrast", "extremes"}
 # Questions that can be asked of the study of `config`, and the others.
 QUESTIONS = {f"{name}{end}" for name in ("dose", "refits_needed") for end in ("", "_table")}
 QUESTIONS |= {"role_stability", "roles_table", "roles"}
 UNDRAWN = {f"{name}{end}" for name in ("origin", "time_course") for end in ("", "_table")}
+ABSENT = UNDRAWN | EXPORTS
 BELOW = {
-    "tokens": set(KINDS) - UNDRAWN - {"corpus", "tokenizer", "tokens"},
-    "train": set(KINDS) - UNDRAWN - {"corpus", "tokenizer", "tokens", "prompts", "train"},
+    "tokens": set(KINDS) - ABSENT - {"corpus", "tokenizer", "tokens"},
+    "train": set(KINDS) - ABSENT - {"corpus", "tokenizer", "tokens", "prompts", "train"},
     "refits": {"stability", "heads_table", "layer_stability_table", "stability_ablation_table"}
     | {"head_map_table", "pairwise_table", "layer_stability", "stability_ablation"}
     | {"draw_head_map", "draw_pairwise", "similarity", "prefixes", "prompt_length_table"}
@@ -280,8 +284,9 @@ def test_a_refit_more_says_nothing_of_the_others():
     assert rules == {"train", "cache", "ablation", "evaluate", "role_scores"}
     assert all(both[0] == both[-1] for both in changed.values())
     below_weights = {rule for rule, kind in KINDS.items() if "train" in kind.upstream}
-    # What tells refits apart reads of training what is kept with the tables.
-    assert below_weights == rules - {"train"} | {"refits"}
+    # What tells refits apart reads of training what is kept with the tables; exports are asked for.
+    exports = {"write_transformerlens", "write_huggingface"}
+    assert below_weights == rules - {"train"} | {"refits"} | exports
 
 
 def test_only_what_included_figures_rest_on_is_expected():
@@ -290,7 +295,7 @@ def test_only_what_included_figures_rest_on_is_expected():
     assert {"draw_pairwise", "pairwise_table", "stability", "heads_table", "train"} < found
     assert not found & {"layer_stability", "layer_stability_table", "draw_head_map"}
     possible = {rule for _, rule in expected_files(study, on_request=True)}
-    assert possible == set(KINDS) - UNDRAWN
+    assert possible == set(KINDS) - UNDRAWN - {"download_weights", "import_weights"}
     assert all("/pairwise/" in path for path in study.figure_paths())
     tables = {path.split("/tables/")[1].split("/")[0] for path in study.table_paths()}
     assert tables == {"pairwise", "heads.csv"}

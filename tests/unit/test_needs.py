@@ -85,8 +85,7 @@ def test_what_is_submitted_says_what_it_needs():
 
 def test_what_may_use_a_gpu_holds_a_place_on_one():
     """Nothing else would keep the jobs of a pilot, or of one machine, from crowding it."""
-    runs_models = {name for name in rules() if "read_model(" in script(name)}
-    runs_models |= {name for name in rules() if "choose_device(" in script(name)} | {"train"}
+    runs_models = {name for name in rules() if "choose_device(" in script(name)} | {"train"}
     assert runs_models == {name for name, body in rules().items() if "gpu_slots=1" in body}
     assert len(runs_models) > 3
 

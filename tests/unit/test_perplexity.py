@@ -40,7 +40,7 @@ def test_agrees_with_naive_loops(shape, length, monkeypatch):
     ids[0] = ids[length // 2] = SEPARATOR
     ids[1] = 5
     total, count = oracle_of(model).text_nll(ids.tolist(), shape.context, SEPARATOR)
-    found = text_nll(model, ids, SEPARATOR)
+    found = text_nll(model, ids, SEPARATOR, shape.context)
     assert found[0] == count
     assert found[1] == pytest.approx(total, abs=1e-9)
 
@@ -48,7 +48,7 @@ def test_agrees_with_naive_loops(shape, length, monkeypatch):
 def test_losses_of_several_texts():
     model = random_model(SHAPES[0])
     texts = {"a": np.array([3, 1, 4]), "b": np.array([3, 1, 4, 1, 5, 9, 2, 6] * 9)}
-    table = text_losses(model, texts, SEPARATOR)
+    table = text_losses(model, texts, SEPARATOR, SHAPES[0].context)
     assert table["text"].tolist() == ["a", "b"]
     assert table["tokens"].tolist() == [2, 9 * 7]
     assert np.allclose(table["perplexity"], np.exp(table["nll"] / table["tokens"]))
@@ -59,7 +59,7 @@ def test_a_model_that_knows_nothing_has_the_perplexity_of_the_vocabulary():
     with torch.no_grad():
         model.unembed.weight.zero_()
         model.unembed.bias.zero_()
-    table = text_losses(model, {"a": np.arange(1, 45)}, bos=0)
+    table = text_losses(model, {"a": np.arange(1, 45)}, bos=0, context=SHAPES[0].context)
     assert table["perplexity"].iloc[0] == pytest.approx(SHAPES[0].vocabulary)
 
 

@@ -14,7 +14,7 @@ from headstability.errors import UserError
 from headstability.norms import stream_norms, weight_norms
 from headstability.residual import residual_pairs
 from headstability.tables import streams as tables
-from headstability.weight_norms import matrix_norms, weight_norm
+from headstability.weight_norms import matrix_norms, own_matrices, weight_matrices, weight_norm
 
 PROMPTS = [[3, 1, 4, 1, 5], [3, 9, 2], [3, 2, 6, 5, 3, 5, 8, 9], [3, 7, 9]]
 REFITS = ["seed1", "seed2", "seed3"]
@@ -33,7 +33,9 @@ def refits(request, tmp_path_factory):
         caches.append(folder / f"{refit}.zarr.zip")
         provenance = {"cell": f"deep/wd0/{refit}", "prompts_sha256": "0"}
         data = activations(model, PROMPTS, torch.device("cpu"), 2, STREAMS)
-        write_cache(caches[-1], data.assign(weight_norm=weight_norm(model)), provenance)
+        write_cache(
+            caches[-1], data.assign(weight_norm=weight_norm(weight_matrices(model))), provenance
+        )
     return models, caches
 
 
@@ -117,7 +119,7 @@ def test_what_every_output_shares_is_no_part_of_a_writing_norm():
     }
     shifted = dict(weights)
     shifted["blocks.0.attention.out.weight"] = weights["blocks.0.attention.out.weight"] + 7.0
-    norms, after = matrix_norms(weights, 1), matrix_norms(shifted, 1)
+    norms, after = (matrix_norms(own_matrices(each, 1)) for each in (weights, shifted))
     assert after["W_O"] == pytest.approx(norms["W_O"])
     assert list(norms) == ["W_Q", "W_K", "W_V", "W_O"]
 

@@ -1,5 +1,6 @@
 """Tokenizers, token files, training rows and prompts."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -11,16 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headstability import tokenising
+from headstability.corpus import Document, documents_to_jsonl
 from headstability.errors import DamagedFile, UserError
 from headstability.files import read_json, sha256_file
 from headstability.prompts import make_prompts, passages, prompts_from_file
+from headstability.tokenising import write_tokens
 from headstability.tokenization import (
     BOS,
     encode,
     load_tokenizer,
     save_tokenizer,
     train_tokenizer,
-    write_tokens,
 )
 from headstability.tokens import TokenFile, open_tokens
 
@@ -106,15 +109,26 @@ def paths(tokenizer, tmp_path):
     names = ("train.bin", "held_out.bin", "tokenizer.json", "documents.jsonl")
     found = {name.split(".")[0]: str(tmp_path / name) for name in names}
     save_tokenizer(tokenizer, found["tokenizer"])
-    Path(found["documents"]).write_text("the documents")
     return {**found, "manifest": str(tmp_path / "tokens.json")}
+
+
+def tokenise(tokenizer, splits, paths, **options):
+    """Write documents of two splits, one by one in turn, and tokenise them."""
+    turns = itertools.zip_longest(*([(s, text) for text in splits[s]] for s in splits))
+    documents = [
+        Document(f"{split}{number}", text, split)
+        for number, turn in enumerate(turns)
+        for split, text in filter(None, turn)
+    ]
+    Path(paths["documents"]).write_bytes(documents_to_jsonl(documents))
+    folder = Path(paths["manifest"]).parent / ".resume"
+    write_tokens(tokenizer, None, paths, folder, **options)
 
 
 @pytest.fixture
 def written(tokenizer, paths):
     """Paths of the token files of a small corpus of two splits."""
-    splits = {"train": iter(TEXTS[:2]), "held_out": iter(TEXTS[2:5])}
-    write_tokens(tokenizer, None, splits, paths)
+    tokenise(tokenizer, {"train": TEXTS[:2], "held_out": TEXTS[2:5]}, paths)
     return paths
 
 
@@ -137,10 +151,11 @@ def test_the_manifest_records_what_the_tokens_are_made_of(written):
         assert manifest["splits"][split]["sha256"] == sha256_file(written[split])
 
 
-def test_separators_across_batches(tokenizer, paths):
+def test_separators_across_batches(tokenizer, paths, monkeypatch):
     """More documents than are tokenised at once."""
+    monkeypatch.setattr(tokenising, "BATCH_BYTES", 300)
     texts = [f"document {i}" for i in range(150)]
-    write_tokens(tokenizer, None, {"train": texts, "held_out": texts[:1]}, paths)
+    tokenise(tokenizer, {"train": texts, "held_out": texts[:1]}, paths)
     ids = open_tokens(paths["manifest"], paths["train"], "train").ids.tolist()
     assert tokenizer.decode(ids, skip_special_tokens=False).split(BOS) == texts
     manifest = json.loads(Path(paths["manifest"]).read_text())
@@ -172,7 +187,7 @@ class LargeTokenizer:
 @pytest.mark.parametrize(("size", "width"), [(257, 2), (65536, 2), (65537, 4), (100_000, 4)])
 def test_ids_take_two_bytes_while_they_fit(paths, size, width):
     splits = {"train": ["abc", "d"], "held_out": ["ab"]}
-    write_tokens(LargeTokenizer(size), None, splits, paths)
+    tokenise(LargeTokenizer(size), splits, paths)
     assert Path(paths["train"]).stat().st_size == 5 * width
     ids = open_tokens(paths["manifest"], paths["train"], "train").ids
     assert ids.tolist() == [size - 2] * 3 + [size - 1, size - 2]
@@ -180,9 +195,9 @@ def test_ids_take_two_bytes_while_they_fit(paths, size, width):
 
 def test_a_split_without_tokens_is_refused(tokenizer, paths, tmp_path):
     with pytest.raises(UserError, match=r"held_out split .* holds no tokens: give more text"):
-        write_tokens(tokenizer, None, {"train": ["a"], "held_out": [""]}, paths)
-    left = sorted(item.name for item in tmp_path.iterdir())
-    assert left == ["documents.jsonl", "tokenizer.json", "train.bin"]
+        tokenise(tokenizer, {"train": ["a"], "held_out": [""]}, paths)
+    left = sorted(item.name for item in tmp_path.iterdir() if not item.name.startswith("."))
+    assert left == ["documents.jsonl", "tokenizer.json"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "lengthened", "flipped", "emptied"])

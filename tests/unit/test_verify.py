@@ -30,7 +30,8 @@ from headstability.files import (
 from headstability.jobs import expected_files
 from headstability.plots.style import save_figure
 from headstability.study import Study
-from headstability.tokenization import save_tokenizer, train_tokenizer, write_tokens
+from headstability.tokenising import write_tokens
+from headstability.tokenization import save_tokenizer, train_tokenizer
 from headstability.verify import Findings, _check, verify_study
 
 ROOT = "results/demo"
@@ -75,7 +76,8 @@ def write_all(root):
     save_tokenizer(tokenizer, root / CORPUS / "tokenizer.json")
     parts = ("train.bin", "held_out.bin", "tokenizer.json", "documents.jsonl")
     paths = {name.split(".")[0]: str(root / CORPUS / name) for name in parts}
-    write_tokens(tokenizer, None, texts, {**paths, "manifest": str(root / CORPUS / "tokens.json")})
+    paths["manifest"] = str(root / CORPUS / "tokens.json")
+    write_tokens(tokenizer, None, paths, root / CORPUS / ".resume")
     for name in EXPECTED:
         path = root / name
         if path.suffix == ".safetensors":

@@ -1,3 +1,6 @@
+import fcntl
+import os
+import shutil
 import signal
 
 import pytest
@@ -9,22 +12,41 @@ from driver import SMOKE, TINY, copy_repository, snakemake, write_tiny
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def made_once(tmp_path_factory, name, run):
+    """A copy of the repository in which `run` has been done, a copy for every worker's own use."""
+    own = tmp_path_factory.mktemp(name) / "repository"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        run(copy_repository(own))
+        return own
+    shared = tmp_path_factory.getbasetemp().parent / name
+    with open(f"{shared}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not shared.exists():
+            made = copy_repository(shared.with_name(f"{name}.part"))
+            run(made)
+            made.rename(shared)
+    return shutil.copytree(shared, own, symlinks=True)
+
+
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory):
     """A copy of the repository in which the smoke study has run."""
-    folder = copy_repository(tmp_path_factory.mktemp("smoke") / "repository")
-    output = snakemake(folder, "--cores", "2", *SMOKE)
-    (folder / "run.log").write_text(output)
-    return folder
+
+    def run(folder):
+        (folder / "run.log").write_text(snakemake(folder, "--cores", "2", *SMOKE))
+
+    return made_once(tmp_path_factory, "smoke", run)
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """A copy of the repository in which the study TINY has run, uninterrupted."""
-    folder = copy_repository(tmp_path_factory.mktemp("tiny") / "repository")
-    write_tiny(folder)
-    snakemake(folder, "--cores", "2", *TINY)
-    return folder
+
+    def run(folder):
+        write_tiny(folder)
+        snakemake(folder, "--cores", "2", *TINY)
+
+    return made_once(tmp_path_factory, "tiny", run)
 
 
 @pytest.fixture(scope="session")

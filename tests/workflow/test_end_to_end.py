@@ -52,6 +52,11 @@ def test_every_figure_has_its_table_beside_it(smoke):
     assert tables == {name for pattern in drawn for name in named(pattern)} | also | {"heads"}
 
 
+def test_files_of_a_cell(smoke):
+    for folder in (smoke / "results/smoke/cells").glob("*/*/*"):
+        assert 5 <= sum(path.is_file() for path in folder.rglob("*")) <= 12
+
+
 def test_a_second_run_does_nothing(smoke):
     assert "Nothing to be done" in snakemake(smoke, "--cores", "2", *SMOKE)
 

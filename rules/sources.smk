@@ -1,0 +1,51 @@
+# Cells that were trained elsewhere: from the hub or local files to the checkpoints of a cell.
+
+
+rule download_weights:
+    output:
+        download=paths.download,
+    log:
+        paths.log_of(f"download/{paths.cell_name}"),
+    wildcard_constraints:
+        architecture=study.architecture_pattern("download_weights"),
+    # Where the network is: compute nodes often have none.
+    localrule: True
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        spec=spec("download_weights"),
+    message:
+        "Fetching {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}"
+    script:
+        "../scripts/download_weights.py"
+
+
+rule import_weights:
+    input:
+        unpack(source_inputs),
+        held_out=paths.held_out_tokens,
+        manifest=paths.tokens,
+    output:
+        weights=kept_checkpoints,
+        provenance=paths.provenance,
+    log:
+        paths.log_of(f"import/{paths.cell_name}"),
+    wildcard_constraints:
+        architecture=study.architecture_pattern("import_weights"),
+    conda:
+        "../envs/compute.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("import_weights"),
+        runtime=minutes("import_weights"),
+        gpu_slots=1,
+    params:
+        spec=spec("import_weights"),
+    message:
+        "Importing {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}"
+    script:
+        "../scripts/import_weights.py"

@@ -1,0 +1,198 @@
+"""Large data sets, record by record: text or token ids in .txt, .jsonl and .parquet files.
+
+Nothing here holds more than one record, or one batch of records of a parquet file.
+"""
+
+import bz2
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .corpus import Document, document_line
+from .errors import UserError
+from .growing import GrowingFiles
+
+# Records of a parquet file that are read at once.
+BATCH = 256
+_DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
+
+
+def write_data_set(
+    spec: Mapping[str, Any],
+    sources: Mapping[str, Callable[[], Path]],
+    path: str | Path,
+    files: GrowingFiles,
+    update: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Write the documents of data sets of any size, one at a time.
+
+    Which are held out is drawn for each alone, so that none has to wait for the others.
+
+    Args:
+        spec: the `corpus` section of the config.
+        sources: the files in order, by name: what makes each available on this machine.
+        path: where the documents go.
+        files: a growing file `documents`, which keeps whole source files if the job is killed.
+        update: told how many source files are done.
+
+    Raises:
+        UserError: a file is missing or damaged, or a split is left without documents.
+    """
+    counts = files.state.get("counts", {"train": 0, "held_out": 0})
+    done = files.state.get("done", 0)
+    for name, fetch in list(sources.items())[done:]:
+        found = records(fetch(), name, spec["column"], spec["tokenised"])
+        for number, value in enumerate(found, start=1):
+            label = f"{name}#{number}"
+            split = "held_out" if _drawn(label, spec["seed"]) < spec["held_out"] else "train"
+            text, ids = ("", value) if spec["tokenised"] else (value, None)
+            files.write("documents", document_line(Document(label, text, split, ids)))
+            counts[split] += 1
+        done += 1
+        files.save({"counts": counts, "done": done})
+        update(done)
+    if empty := [split for split, count in counts.items() if count == 0]:
+        raise UserError(
+            f"of the {sum(counts.values())} document(s) of the corpus none is in the {empty[0]} "
+            "split: give more, or change corpus.held_out or corpus.seed"
+        )
+    files.publish({"documents": path})
+
+
+def _drawn(label: str, seed: int) -> float:
+    """A number in [0, 1) that depends on a document's name and the seed alone."""
+    digest = hashlib.blake2b(f"{seed}\0{label}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def records(path: str | Path, name: str, column: str, tokenised: bool) -> Iterator[Any]:
+    """The texts, or lists of token ids, of one file, in their order; empty ones are left out.
+
+    Args:
+        path: the file.
+        name: what the config calls it: its ending says the format, and messages name it.
+        column: of a .jsonl or .parquet file; the text between blank lines is that of a .txt file.
+        tokenised: whether the column holds token ids.
+
+    Raises:
+        UserError: the file is missing, damaged, not UTF-8, or has no such column; names it.
+    """
+    stem, compression = _ending(name)
+    if stem.endswith(".parquet"):
+        found = _parquet(path, name, column)
+    else:
+        read = _paragraphs if stem.endswith(".txt") else _json_lines
+        found = read(_lines(path, name, compression), name, column)
+    check = _is_ids if tokenised else _is_text
+    for number, value in enumerate(found, start=1):
+        if value is None or len(value) == 0:
+            continue
+        if not check(value):
+            wanted = "a list of token ids" if tokenised else "text"
+            raise UserError(
+                f"{name}: record {number} of column {column!r} is not {wanted}: correct "
+                "corpus.column or corpus.tokenised"
+            )
+        yield value
+
+
+def _ending(name: str) -> tuple[str, str]:
+    for compression in _OPEN:
+        if compression and name.endswith(compression):
+            return name.removesuffix(compression), compression
+    return name, ""
+
+
+def _zstandard(path: str | Path, mode: str) -> BinaryIO:
+    del mode
+    import pyarrow  # noqa: PLC0415 - slow to import, seldom needed
+
+    return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd"))
+
+
+_OPEN: dict[str, Callable[[str | Path, str], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": _zstandard,
+    "": open,
+}
+
+
+def _lines(path: str | Path, name: str, compression: str) -> Iterator[str]:
+    """Lines of a UTF-8 file, without a byte order mark and with plain line feeds."""
+    try:
+        with _OPEN[compression](path, "rb") as handle:
+            for number, line in enumerate(handle, start=1):
+                text = line.decode()
+                yield (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
+    except FileNotFoundError:
+        raise UserError(f"{name} does not exist") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is not UTF-8 (line {number}: {error.reason})") from None
+    except _DAMAGED as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{name} cannot be read to its end ({reason}): fetch it again") from None
+
+
+def _paragraphs(lines: Iterator[str], name: str, column: str) -> Iterator[str]:
+    del name, column
+    piece: list[str] = []
+    for line in lines:
+        if line.strip():
+            piece.append(line)
+        elif piece:
+            yield "\n".join(piece).strip()
+            piece = []
+    if piece:
+        yield "\n".join(piece).strip()
+
+
+def _json_lines(lines: Iterator[str], name: str, column: str) -> Iterator[Any]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{name}: line {number} is not JSON ({error})") from None
+        if not isinstance(value, dict) or column not in value:
+            there = ", ".join(value) if isinstance(value, dict) else "no object"
+            raise _no_column(f"{name}: line {number}", column, there)
+        yield value[column]
+
+
+def _parquet(path: str | Path, name: str, column: str) -> Iterator[Any]:
+    import pyarrow  # noqa: PLC0415 - slow to import, seldom needed
+    import pyarrow.parquet  # noqa: PLC0415
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            if column not in file.schema_arrow.names:
+                raise _no_column(name, column, ", ".join(file.schema_arrow.names))
+            for batch in file.iter_batches(BATCH, columns=[column], use_threads=False):
+                yield from batch.column(0).to_pylist()
+    except FileNotFoundError:
+        raise UserError(f"{name} does not exist") from None
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{name} cannot be read to its end ({reason}): fetch it again") from None
+
+
+def _no_column(where: str, column: str, there: str) -> UserError:
+    return UserError(f"{where} has no column {column!r}, only {there}: correct corpus.column")
+
+
+def _is_text(value: object) -> bool:
+    # JSON may hold halves of surrogate pairs, which are no characters.
+    return isinstance(value, str) and not any("\ud800" <= item <= "\udfff" for item in value)
+
+
+def _is_ids(value: object) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
