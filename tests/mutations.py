@@ -4,11 +4,14 @@ import copy
 import datetime
 import string
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hypothesis import strategies as st
+
+from headstability.config_words import join
 
 ROOT = Path(__file__).resolve().parents[1]
 # A study that uses every section in another way than the shipped ones do.
@@ -39,15 +42,41 @@ nulls: {measures: [split]}
 figures: {include: [pairwise, head_map], palette: Set2}
 claims: {depth: 0.5}
 """
+# A study of models and text from elsewhere: local ones, and those of the hub.
+FOREIGN = """
+study: foreign
+architectures:
+  local:
+    {layers: 2, heads: 4, d_model: 16,
+     source: {type: transformerlens, path: "models/{seed}{decay}.pt", activation: gelu_tanh,
+              decays: {"0": "", "0.1": "_wd"}, sha256: {"models/1.pt": "SHA"}}}
+  hub:
+    {layers: 2, heads: 4, d_model: 16,
+     source: {type: huggingface, repo: "owner/{name}{decay}", revision: main, path: sub,
+              names: {"1": one, "2": two}, decays: {"0": "", "0.1": "_wd"},
+              sha256: {"owner/one/sub/config.json": "SHA"}}}
+refits: 2
+weight_decays: [0, 0.1]
+training: {steps: 30, context: 64}
+corpus: {type: data, repo: owner/data, revision: main, paths: ["data/*.parquet"], column: tokens,
+  tokenised: true, held_out: 0.01}
+tokenizer: {type: hub, repo: owner/tokenizer, revision: main, path: tokenizer.json, bos: "<s>"}
+prompts: {passages: {type: held_out, count: 6, tokens: 20}}
+caches: {keep: false}
+""".replace("SHA", "0" * 64)
 # Files the configs above name.
-FILES = ("a.txt", "b.txt", "prompts.txt", "tokenizer.json")
+FILES = ("a.txt", "b.txt", "prompts.txt", "tokenizer.json", "data/100_prompts.pkl",
+         "data/openwebtext.jsonl.gz",
+         *(f"models/{seed}{decay}.pt" for seed in (1, 2) for decay in ("", "_wd")))  # fmt: skip
 
 
+@cache
 def configs() -> dict[str, dict]:
     """Every config that is mutated, by name: those shipped, and OTHER."""
     files = [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]
     return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in files} | {
-        "other": yaml.safe_load(OTHER)
+        "other": yaml.safe_load(OTHER),
+        "foreign": yaml.safe_load(FOREIGN),
     }
 
 
@@ -59,20 +88,16 @@ class Case:
         kind: what was done.
         raw: the config.
         keys: the keys that were touched: one mistake is one key.
-        paths: of these keys, as tuples.
     """
 
     kind: str
-    raw: Any
+    raw: Any = field(repr=False)
     keys: list[str] = field(default_factory=list)
 
 
 def named(path: tuple) -> str:
     """A path as messages spell it."""
-    text = ""
-    for part in path:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
+    return join(list(path))
 
 
 def places(value: Any, path: tuple = ()):
@@ -118,8 +143,10 @@ VALUES = st.one_of(
     st.text(max_size=8),
     st.recursive(
         st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["type", "path", "a.txt"]),
-        lambda inner: st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["type", "path", "count", "seed"]), inner, max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["type", "path", "count", "seed"]), inner, max_size=3)
+        ),
         max_leaves=6,
     ),
 ).map(copy.deepcopy)
@@ -168,14 +195,13 @@ def misspelled_key(draw, raw):
     key, section = path[-1], at(raw, path[:-1])
     place = draw(st.integers(0, len(key) - 1))
     letter = draw(st.sampled_from(string.ascii_lowercase + "_- "))
-    wrong = draw(
-        st.sampled_from([
-            key[:place] + key[place + 1 :],
-            key[:place] + letter + key[place:],
-            key[:place] + letter + key[place + 1 :],
-            key.upper(), key.capitalize(), key + "s", key.replace("_", "-"),
-        ])  # fmt: skip
-    )
+    slips = [
+        key[:place] + key[place + 1 :],
+        key[:place] + letter + key[place:],
+        key[:place] + letter + key[place + 1 :],
+        *(key.upper(), key.capitalize(), key + "s", key.replace("_", "-")),
+    ]
+    wrong = draw(st.sampled_from(slips))
     pairs = [(wrong if name == key else name, value) for name, value in section.items()]
     section.clear()
     section.update(pairs)
@@ -235,7 +261,7 @@ SINGLE = [
 
 
 @st.composite
-def cases(draw, kinds=(*SINGLE, swapped, several)):
+def cases(draw, kinds):
     """A config with a mistake, or with what may be one."""
     raw = copy.deepcopy(draw(st.sampled_from(list(configs().values()))))
     try:
