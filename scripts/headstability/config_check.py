@@ -40,8 +40,8 @@ def check_config(raw: object) -> StudyConfig:
     except ValidationError as error:
         for key, text in (_describe(item, raw) for item in error.errors()):
             problems.setdefault(key, text)  # of a wrong name that holds a wrong value, the first
-    found = [*unquoted, *cross_checks(raw)]
-    problems = {key: text for key, text in found if key not in problems} | problems
+    for key, text in [*unquoted, *cross_checks(raw)]:
+        problems.setdefault(key, text)
     if problems or config is None:
         lines = "\n".join(f"  {key}: {text}" for key, text in problems.items())
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"

@@ -10,7 +10,7 @@ from .config_words import short, suggest
 from .schema import Architecture, StudyConfig, Training
 from .schema_data import HeldOutPrompts
 from .size_rules import check_sizes
-from .source_rules import check_corpus, check_sources
+from .source_rules import check_corpus, check_hub, check_sources
 
 RESERVED_PROMPTS = "held_out"
 
@@ -21,6 +21,7 @@ def cross_checks(raw: dict) -> Iterator[tuple[str, str]]:
     yield from check_sizes(raw)
     yield from check_sources(raw)
     yield from check_corpus(raw)
+    yield from check_hub(raw)
     yield from _check_refits(raw)
     yield from _check_training(raw)
     yield from _check_prompts(raw)

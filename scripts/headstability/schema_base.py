@@ -16,15 +16,15 @@ SHA256_PATTERN = r"^[0-9a-fA-F]{64}$"
 # Every pattern in words, for messages.
 PATTERNS = {
     NAME_PATTERN: "may hold only letters, digits, _ and -",
-    FILE_PATTERN: "may not be empty, end in / or hold {, } or line breaks",
+    FILE_PATTERN: "may not be empty, end in /, or hold line breaks, { or }",
     DATA_PATTERN: (
         "must end in .txt or .jsonl (or .gz, .bz2, .xz, .zst behind that) or in .parquet, and may "
-        "not hold {, } or line breaks"
+        "not hold line breaks, { or }"
     ),
     PLACE_PATTERN: "must be relative and may not be empty or hold spaces",
     REPOSITORY_PATTERN: "must be owner/name",
     SHA256_PATTERN: "must be 64 hexadecimal digits",
-    PROMPTS_PATTERN: "must end in .txt, .json or .pkl and may not hold {, } or line breaks",
+    PROMPTS_PATTERN: "must end in .txt, .json or .pkl and may not hold line breaks, { or }",
 }
 
 # File systems allow 255 bytes; a name is followed by endings.

@@ -7,6 +7,7 @@ from .config_words import short
 from .paths import format_weight_decay
 from .source_places import COMMIT, PLACEHOLDERS, placeholders
 
+_TOKENIZER_PARTS = ("repo", "revision", "path")
 CLIMBING = "a place in a repository may not hold .. or line breaks, or begin with /; correct it"
 
 
@@ -24,15 +25,23 @@ def check_corpus(raw: dict) -> Iterator[tuple[str, str]]:
         given = short(corpus.get("revision"))
         text = "goes with corpus.repo: give both, or none for local files"
         yield "corpus.revision", f"{given} {text}"
-    for part in ("repo", "revision"):
-        if isinstance(text := corpus.get(part), str) and climbs(text):
-            yield f"corpus.{part}", f"{short(text)}: {CLIMBING}"
     kind = tokenizer.get("type") if isinstance(tokenizer, dict) else None
     if corpus.get("tokenised") is True and kind not in ("file", "hub"):
         yield (
             "tokenizer.type",
             "a corpus of token ids comes with its tokenizer: give that as type file or hub",
         )
+
+
+def check_hub(raw: dict) -> Iterator[tuple[str, str]]:
+    """Problems of places in repositories of the hub that text and tokenizer come from."""
+    for section, parts in (("corpus", ("repo", "revision")), ("tokenizer", _TOKENIZER_PARTS)):
+        chosen = raw.get(section)
+        if not isinstance(chosen, dict) or not isinstance(chosen.get("repo"), str):
+            continue
+        for part in parts:
+            if isinstance(text := chosen.get(part), str) and climbs(text):
+                yield f"{section}.{part}", f"{short(text)}: {CLIMBING}"
 
 
 def check_sources(raw: dict) -> Iterator[tuple[str, str]]:
@@ -95,7 +104,7 @@ def _check_coverage(key: str, source: dict, raw: dict, used: set[str]) -> Iterat
     if crossed and "seed" in used:
         given = short(source.get("path") or source.get("repo"))
         text = "refits cross two seeds: write {init_seed} and {data_seed}"
-        yield f"{key}.path", f"{given}: {text}"
+        yield f"{key}.path", f"{text} in {given}"
     elif not used & of_refits:
         wanted = "{init_seed} and {data_seed}" if crossed else "{seed}"
         yield f"{key}.path", f"the same for every refit; write {wanted} where they differ"

@@ -154,4 +154,4 @@ def test_the_command(tmp_path):
     assert re.search(r"^train +1200 ", done.stdout, re.M)
     wrong = subprocess.run([*command, "none.yaml"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 1
-    assert wrong.stderr.startswith("\nError: none.yaml cannot be read")
+    assert wrong.stderr.startswith("\nError: the config none.yaml cannot be read")
