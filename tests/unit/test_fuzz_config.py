@@ -43,8 +43,8 @@ FUZZ = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-# Jobs of a large study that are planned; others differ in wildcards alone.
-PLANNED = 200
+# Files of every rule whose jobs are planned; those of others differ in wildcards alone.
+PLANNED = 3
 # Rules whose jobs ask for what their sizes need.
 SIZED = {
     rule
@@ -95,8 +95,11 @@ def plan(raw, code):
     parameters, needs = Parameters(study, ROOT / "scripts", code), Needs(study)
     assert study.figure_paths()
     assert study.table_paths()
-    count = 0
+    seen = Counter()
     for path, rule in expected_files(study):
+        seen[rule] += 1
+        if seen[rule] > PLANNED:
+            continue
         # Beside a file lie its hash and, while it is written, a hidden one with a longer name.
         assert all(part not in ("", ".", "..") and len(part) < 170 for part in path.split("/"))
         wildcards = wildcards_of(study, rule, path)
@@ -107,10 +110,7 @@ def plan(raw, code):
             found = needs.of(rule, wildcards)
             assert found.memory > 0
             assert found.minutes > 0
-        count += 1
-        if count == PLANNED:
-            break
-    return count
+    return sum(seen.values())
 
 
 def lines_of(error):
