@@ -181,18 +181,21 @@ def check_sidecar(path: str | Path, found: str) -> None:
         raise DamagedFile(path, f"its sha256 is {found}, recorded is {recorded}")
 
 
+def write_hashed(path: str | Path, data: bytes) -> None:
+    """Write `data` and its hash beside it."""
+    write_sidecar(path, hashlib.sha256(data).hexdigest())
+    write_bytes(path, data)
+
+
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:
     """Write `table` as CSV and its hash beside it; missing values are empty fields."""
     data = table.to_csv(index=False, float_format=CSV_FLOAT_FORMAT, lineterminator="\n").encode()
-    write_sidecar(path, hashlib.sha256(data).hexdigest())
-    write_bytes(path, data)
+    write_hashed(path, data)
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Write a page and its hash beside it."""
-    data = text.encode()
-    write_sidecar(path, hashlib.sha256(data).hexdigest())
-    write_bytes(path, data)
+    write_hashed(path, text.encode())
 
 
 def read_csv(path: str | Path) -> pd.DataFrame:

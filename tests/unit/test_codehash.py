@@ -325,7 +325,7 @@ EDITS = {
     "schema": set(),
     "schema_base": set(),
     "schema_data": set(),
-    "config_check": set(),
+    **dict.fromkeys(("config_check", "config_file", "size_rules", "user_files"), set()),
     "config_rules": set(),
     "config_words": set(),
     "catalogue": set(),
