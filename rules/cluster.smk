@@ -66,12 +66,18 @@ def longest(partition):
 
 def memory(rule):
     """A resource: megabytes, growing with the sizes of a job and with the attempt."""
-    return lambda wildcards, attempt: need(rule, wildcards).memory * attempt
+
+    @asked_often
+    def mem_mb(wildcards, attempt):
+        return need(rule, wildcards).memory * attempt
+
+    return mem_mb
 
 
 def minutes(rule):
     """A resource: minutes, growing likewise, but no longer than the cluster allows."""
 
+    @asked_often
     def runtime(wildcards, attempt):
         wanted = need(rule, wildcards).minutes * attempt
         if not on_cluster():

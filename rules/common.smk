@@ -1,4 +1,6 @@
 # The study of this run, and the functions rules share.
+import gc
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -10,11 +12,22 @@ from headstability.catalogue import CATEGORIES, FIGURES
 from headstability.config_file import read_config
 from headstability.errors import UserError
 from headstability.handover import handed_over
-from headstability.jobs import Parameters, canonical, measurement_paths
+from headstability.jobs import Parameters, measurement_paths
 from headstability.liveness import forget_finished, mark_running
 from headstability.paths import fill
 from headstability.study import Study
 from headstability.versions import torch_note
+from snakemake.common import overwrite_function_params
+
+# Planning makes millions of objects that stay. Looking through them for garbage again and again took
+# an eighth of the time.
+gc.set_threshold(1_000_000, 50, 1000)
+
+
+def asked_often(function):
+    """Keep the parameters of a function, which Snakemake reads anew for every job."""
+    overwrite_function_params(function, inspect.signature(function).parameters)
+    return function
 
 
 def stop(error):
@@ -65,8 +78,9 @@ def load_study(config):
 def spec(rule):
     """A rule's only parameter: what decides whether a finished job still stands."""
 
+    @asked_often
     def parameter(wildcards):
-        return canonical(parameters.of(rule, dict(wildcards.items())))
+        return parameters.text(rule, dict(wildcards.items()))
 
     return parameter
 
@@ -82,6 +96,7 @@ def require(wildcards):
 def configured(pattern, **fixed):
     """An input: a pattern filled with the wildcards, once these are known to be configured."""
 
+    @asked_often
     def file(wildcards):
         require(wildcards)
         return fill(pattern, **{**wildcards, **fixed})
@@ -95,6 +110,7 @@ def of_refits(*patterns, **fixed):
     Of wildcards that name no architecture, for every architecture too.
     """
 
+    @asked_often
     def files(wildcards):
         require(wildcards)
         return [

@@ -82,6 +82,8 @@ rule prompts:
         prompts=paths.prompts,
     log:
         paths.log_of("prompts/{prompts}"),
+    # Where the network is, which prompts may come from.
+    localrule: True
     conda:
         "../envs/compute.yaml"
     threads: 1

@@ -197,7 +197,8 @@ class Estimate:
         if isinstance(chosen, HeldOutPrompts):
             return [chosen.tokens + 1] * chosen.count
         # A file's prompts are not read yet: four characters a token, one prompt a 200 characters.
-        size = Path(chosen.path).stat().st_size if Path(chosen.path).exists() else 22_000
+        path = Path(getattr(chosen, "path", ""))
+        size = path.stat().st_size if path.is_file() else 22_000
         return [51] * max(1, size // 210)
 
     def _cells(self, rule: str) -> list[Architecture]:

@@ -4,7 +4,8 @@ import hashlib
 import json
 import re
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ def everything(study: Study) -> dict[str, Any]:
 RULES = ChainMap(KINDS, {"verify": JobKind(everything, lambda study: [])})
 
 
+@cache
+def _names(function: Callable) -> tuple[str, ...]:
+    return tuple(signature(function).parameters)
+
+
 def job_parameter(
     study: Study, rule: str, wildcards: Mapping[str, str], code: dict[str, str]
 ) -> dict[str, Any]:
@@ -45,8 +51,7 @@ def job_parameter(
         code: what `codehash.code_hashes` says of the rule's script, <rule>.py.
     """
     make = RULES[rule].spec
-    wanted = [name for name in signature(make).parameters if name in wildcards]
-    chosen = make(study, **{name: wildcards[name] for name in wanted})
+    chosen = make(study, **{name: wildcards[name] for name in _names(make) if name in wildcards})
     parameter = {"code": code, "spec": chosen}
     return json.loads(canonical(parameter))  # as it is recorded: lists, not tuples
 
@@ -74,7 +79,8 @@ class Parameters:
         if code is None:
             code = {rule: code_hashes(scripts / f"{rule}.py") for rule in RULES}
         self.code = code
-        self.digests: dict[tuple, str] = {}
+        self._texts: dict[tuple, str] = {}
+        self._digests: dict[tuple, str] = {}
         self._wildcards = {rule: _wildcard_names(study, rule) for rule in KINDS}
 
     def of(self, rule: str, wildcards: Mapping[str, str]) -> dict[str, Any]:
@@ -83,11 +89,18 @@ class Parameters:
         above = sorted({self._digest(*job) for job in self._upstream(rule, wildcards)})
         return {**parameter, "upstream": _sha256("".join(above))}
 
+    def text(self, rule: str, wildcards: Mapping[str, str]) -> str:
+        """The canonical text of the parameter of one job; asked for often, made once."""
+        key = (rule, *sorted(wildcards.items()))
+        if key not in self._texts:
+            self._texts[key] = canonical(self.of(rule, wildcards))
+        return self._texts[key]
+
     def _digest(self, rule: str, wildcards: Mapping[str, str]) -> str:
         key = (rule, *sorted(wildcards.items()))
-        if key not in self.digests:
-            self.digests[key] = _sha256(canonical(self.of(rule, wildcards)))
-        return self.digests[key]
+        if key not in self._digests:
+            self._digests[key] = _sha256(self.text(rule, wildcards))
+        return self._digests[key]
 
     def _upstream(
         self, rule: str, wildcards: Mapping[str, str]

@@ -8,7 +8,14 @@ from pathlib import Path
 from . import condition_costs, costs
 from .condition_costs import Condition
 from .costs import Need
-from .schema_data import BpeTokenizer, DataCorpus, FilePrompts, FileTokenizer, SotuCorpus
+from .schema_data import (
+    BpeTokenizer,
+    DataCorpus,
+    FilePrompts,
+    FileTokenizer,
+    SotuCorpus,
+    UrlPrompts,
+)
 from .shape import Shape
 from .study import Study
 
@@ -23,10 +30,14 @@ CKA_SLAB, CKA_HELD, CKA_THREADS = 3 * 2**23, 2**26, 2  # cka, rules/streams.smk
 POSITIONS = 2048  # perplexity
 ROLE_BATCH, ROLE_TOKENS = 8, 25  # role_prompts
 HUB_VOCABULARY = 50_304  # usual; a tokenizer of the hub is not there before it is fetched
+FETCHED_PROMPTS = (64,) * 200  # tokens; twice what the paper's are, which are not there either
 TOKEN_BYTES = 5  # of text a token stands for
 UNPACKED = 4  # times the size of a compressed file
 STREAMED = 2**23  # bytes of a data set held at once: tokenising, datasets
 PREFIX_TOKENS = (5, 10, 20, 30, 40, 50)  # prompt_length
+
+# The wildcards the size of a job depends on.
+_SIZING = ("architecture", "weight_decay", "prompts", "text")
 
 
 class Needs:
@@ -34,6 +45,7 @@ class Needs:
 
     def __init__(self, study: Study) -> None:
         self.study = study
+        self._known: dict[tuple, Need] = {}
         self._needs: dict[str, Callable[[Mapping[str, str], bool], Need]] = {
             "corpus": lambda *_: self._text(costs.reading_text),
             "tokenizer": lambda *_: self._text(costs.reading_text),
@@ -79,7 +91,11 @@ class Needs:
             wildcards: of the job.
             gpu: whether it runs on a GPU.
         """
-        return self._needs[rule](wildcards, gpu)
+        # Which refit and step it is of makes no difference.
+        key = (rule, gpu, *(wildcards.get(name) for name in _SIZING))
+        if key not in self._known:
+            self._known[key] = self._needs[rule](wildcards, gpu)
+        return self._known[key]
 
     def sizes(self, architecture: str) -> Shape:
         """Sizes of an architecture."""
@@ -113,6 +129,8 @@ class Needs:
     def lengths(self, prompts: str) -> list[int]:
         """Tokens of each prompt of a set, BOS included; of a file, at most one a byte."""
         chosen = self.study.config.prompts[prompts]
+        if isinstance(chosen, UrlPrompts):
+            return list(FETCHED_PROMPTS)
         if isinstance(chosen, FilePrompts):
             context = self.study.config.training.context
             return [min(size + 1, context) for size in _prompt_bytes(chosen.path)] or [context]

@@ -10,6 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from .errors import UserError
+from .sources.web import fetch_file
 from .tokenization import encode
 from .tokens import TokenFile
 
@@ -121,7 +122,10 @@ def make_prompts(spec: dict, tokens: TokenFile, tokenizer: Tokenizer) -> dict[st
     Returns:
         name, bos, tokens (token ids per prompt, BOS first) and texts (without BOS).
     """
-    if spec["type"] == "file":
+    if spec["type"] == "url":
+        path = fetch_file(spec["url"], spec["sha256"], f"prompts.{spec['name']}")
+        drawn = prompts_from_file(path, tokenizer, spec["context"])
+    elif spec["type"] == "file":
         drawn = prompts_from_file(spec["path"], tokenizer, spec["context"])
     else:
         drawn = passages(tokens, spec["count"], spec["tokens"], spec["seed"])

@@ -9,6 +9,7 @@ NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
 FILE_PATTERN = r"^[^{}\p{Cc}]*[^{}\p{Cc}/]$"
 DATA_PATTERN = r"^[^{}\p{Cc}]+(\.(txt|jsonl)(\.(gz|bz2|xz|zst))?|\.parquet)$"
 PROMPTS_PATTERN = r"^[^{}\p{Cc}]*\.(txt|json|pkl)$"
+PROMPTS_URL_PATTERN = r"^https?://[^{}\s\p{Cc}/]+/[^{}\s\p{Cc}]*\.(txt|json|pkl)$"
 # Places of weights elsewhere, in which names in braces stand for parts of the cell's name.
 PLACE_PATTERN = r"^[^/\s\p{Cc}][^\s\p{Cc}]*$"
 REPOSITORY_PATTERN = r"^[^/\s\p{Cc}]+/[^/\s\p{Cc}]+$"
@@ -24,6 +25,10 @@ PATTERNS = {
     PLACE_PATTERN: "must be relative and may not be empty or hold spaces",
     REPOSITORY_PATTERN: "must be owner/name",
     SHA256_PATTERN: "must be 64 hexadecimal digits",
+    PROMPTS_URL_PATTERN: (
+        "must be an address, https://..., of a file that ends in .txt, .json or .pkl, and may not "
+        "hold spaces, { or }"
+    ),
     PROMPTS_PATTERN: "must end in .txt, .json or .pkl and may not hold line breaks, { or }",
 }
 

@@ -8,6 +8,7 @@ from .schema_base import (
     DATA_PATTERN,
     PLACE_PATTERN,
     PROMPTS_PATTERN,
+    PROMPTS_URL_PATTERN,
     REPOSITORY_PATTERN,
     SHA256_PATTERN,
     Count,
@@ -145,7 +146,18 @@ class FilePrompts(Section):
     )
 
 
+class UrlPrompts(Section):
+    """Prompts from a file of the web."""
+
+    type: Literal["url"]
+    url: str = Field(
+        pattern=PROMPTS_URL_PATTERN,
+        description="one prompt a line (.txt), or a list of strings (.json, .pkl)",
+    )
+    sha256: str = Field(pattern=SHA256_PATTERN, description="hash the file must have")
+
+
 Corpus = Annotated[SotuCorpus | TextCorpus | DataCorpus, Field(discriminator="type")]
 Tokenizer = Annotated[BpeTokenizer | FileTokenizer | HubTokenizer, Field(discriminator="type")]
-Prompts = Annotated[HeldOutPrompts | FilePrompts, Field(discriminator="type")]
+Prompts = Annotated[HeldOutPrompts | FilePrompts | UrlPrompts, Field(discriminator="type")]
 Source = Annotated[TransformerLensSource | HuggingFaceSource, Field(discriminator="type")]

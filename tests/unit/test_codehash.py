@@ -188,8 +188,7 @@ TEXT = {"corpus", "tokenizer", "tokens", "prompts"}
 ADJUSTED = {"adjust", "adjusted_table", "adjusted", "claims_table", "claims"}
 # The statistics of claims; of these the tables of ablation flag dead heads.
 CLAIMED = {"heads_table", "stability_ablation_table", "head_map_table", "claims_table"}
-TABLES |= {"adjusted_table"}
-FIGURES |= {"adjusted", "claims"}
+TABLES, FIGURES = TABLES | {"adjusted_table"}, FIGURES | {"adjusted", "claims"}
 # Looking at everything, it depends on nearly everything; it makes no file.
 VERIFY = {"verify"}
 EXPORTS = {"write_transformerlens", "write_huggingface"}
@@ -299,6 +298,7 @@ EDITS = {
     "sources/tensors": ANALYSED | FETCHED | EXPORTS | {"tokenizer", "corpus"},
     "sources/transformerlens": EXPORTS | IMPORT,
     "sources/own": EXPORTS | IMPORT,
+    "sources/web": {"prompts"},
     "sources/folders": ANALYSED | FETCHED | {"tokenizer", "corpus"},
     "tables/published": {"published"},
     "sources/importing": IMPORT,
@@ -325,7 +325,7 @@ EDITS = {
     "schema": set(),
     "schema_base": set(),
     "schema_data": set(),
-    **dict.fromkeys(("config_check", "config_file", "size_rules", "user_files"), set()),
+    **{key: set() for key in ("config_check", "config_file", "size_rules", "user_files")},
     "config_rules": set(),
     "config_words": set(),
     "catalogue": set(),

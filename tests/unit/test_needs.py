@@ -69,8 +69,6 @@ def rules():
     return {name: body for name, body in found if "script:" in body}
 
 
-# Submitted, and alike in every study.
-ALIKE = {"prompts"}
 SIZED = sorted(name for name, body in rules().items() if "mem_mb=memory(" in body)
 
 
@@ -78,7 +76,7 @@ def test_what_is_submitted_says_what_it_needs():
     for name, body in rules().items():
         asks = (f'mem_mb=memory("{name}")' in body, f'runtime=minutes("{name}")' in body)
         assert asks == ((name in SIZED,) * 2), name
-        assert ("localrule: True" in body) == (name not in {*SIZED, *ALIKE}), name
+        assert ("localrule: True" in body) == (name not in SIZED), name
     assert f"threads: {needs.CKA_THREADS}" in rules()["residual_similarity"]
     assert {"train", "evaluate", "adjust"} < set(SIZED)
 

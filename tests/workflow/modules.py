@@ -162,6 +162,7 @@ MODULES = {
     "headstability/sources/tensors.py": EVERYTHING,
     "headstability/sources/huggingface.py": ("Caching", "Ablating"),
     "headstability/sources/adapters.py": ("Caching", "Ablating"),
+    "headstability/sources/web.py": ("Making the prompt set",),
     "headstability/sources/folders.py": EVERYTHING,
     "headstability/sources/transformerlens.py": NOTHING,
     "headstability/sources/download.py": EVERYTHING,

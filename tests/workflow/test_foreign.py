@@ -1,5 +1,6 @@
 """A study of models trained elsewhere, from a loopback hub to figures."""
 
+import hashlib
 import os
 import pickle
 import shutil
@@ -13,6 +14,7 @@ import yaml
 import zarr
 from driver import copy_repository, jobs, snakemake, write_text
 from loopback_hub import LoopbackHub, serving
+from loopback_web import serving_files
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
 from headstability.catalogue import FIGURES
@@ -125,12 +127,15 @@ def released(tmp_path_factory, folder, hub):
     config["architectures"]["l8_h8"]["d_model"] = WIDTH
     config["training"] = {"steps": 390625, "context": CONTEXT, "held_out_rows": 4}
     config["corpus"] = write_text(folder)
-    prompts = folder / config["prompts"]["paper"]["path"]
-    prompts.parent.mkdir()
-    prompts.write_bytes(pickle.dumps(["some text", "more words of it", "and text"]))
+    prompts = pickle.dumps(["some text", "more words of it", "and text"])
     models = release(tmp_path_factory.mktemp("release"), hub, config)
-    (folder / "released.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    snakemake(folder, "all", "published", "--cores", "2", *RELEASED)
+    with serving_files({"100_prompts.pkl": prompts}) as (address, _):
+        config["prompts"]["paper"] |= {
+            "url": f"{address}/100_prompts.pkl",
+            "sha256": hashlib.sha256(prompts).hexdigest(),
+        }
+        (folder / "released.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        snakemake(folder, "all", "published", "--cores", "2", *RELEASED)
     return folder, models
 
 
