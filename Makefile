@@ -30,6 +30,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 .DEFAULT_GOAL := run
 
 run: .venv/.installed
+	@$(BIN)/python scripts/readable.py $(if $(CONFIG),--configfile $(CONFIG))
 	@$(BIN)/python scripts/unlock.py $(if $(CONFIG),--configfile $(CONFIG))
 	$(SNAKEMAKE) $(TARGET) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
 

@@ -7,12 +7,6 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-# A study file given with --configfile is complete in itself: config.yaml is not merged into it.
-if "study" not in config:
-
-    configfile: "config.yaml"
-
-
 # The first page of `snakemake --report`.
 report: "docs/captions/study.rst"
 

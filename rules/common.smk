@@ -1,6 +1,7 @@
 # The study of this run, and the functions rules share.
 import gc
 import inspect
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ SCRIPTS = Path(workflow.basedir, "scripts")
 sys.path.insert(0, str(SCRIPTS))
 
 from headstability.catalogue import FIGURES
+from headstability.config_file import read_config
 from headstability.errors import UserError
 from headstability.handover import handed_over
 from headstability.jobs import Parameters, measurement_paths
@@ -35,6 +37,25 @@ def asked_often(function):
 def stop(error):
     """End the run with one message. An exception would be shown with a traceback."""
     sys.exit(f"\nError: {error}\n")
+
+
+def check_config_files(files):
+    """End the run if a config cannot be read, or says what Snakemake would not notice."""
+    try:
+        for file in files:
+            read_config(os.path.relpath(file))
+    except UserError as error:
+        stop(error)
+
+
+# A job on another node takes the config of its run, whatever became of the file.
+if not workflow.remote_exec:
+    check_config_files(workflow.overwrite_configfiles or ["config.yaml"])
+
+# A study file given with --configfile is complete in itself: config.yaml is not merged into it.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
 
 
 def handed():

@@ -1,8 +1,7 @@
 """Read the corpus and split it by document."""
 
-from headstability.corpus import documents_to_jsonl, read_documents
+from headstability.corpus import read_documents, write_documents
 from headstability.datasets import write_data_set
-from headstability.files import write_bytes
 from headstability.growing import GrowingFiles
 from headstability.liveness import ExclusiveLock, resume_folder
 from headstability.progress import Progress
@@ -13,7 +12,7 @@ from job import Job, run
 def main(job: Job) -> None:
     """Write the documents of the corpus, each with its split."""
     if job.spec["type"] != "data":
-        write_bytes(job.output.documents, documents_to_jsonl(read_documents(job.spec)))
+        write_documents(job.output.documents, read_documents(job.spec))
         return
     folder = resume_folder(job.output.documents) / "documents"
     lock = ExclusiveLock(folder / "lock", "reading the corpus")

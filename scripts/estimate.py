@@ -7,10 +7,8 @@ make estimate CONFIG=FILE DEVICE=NAME CORES=N
 import argparse
 import os
 import sys
-from pathlib import Path
 
-import yaml
-
+from headstability.config_file import read_config
 from headstability.errors import UserError
 from headstability.estimate import DEVICES, Estimate, as_text, speed_of
 from headstability.study import Study
@@ -24,9 +22,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="jobs side by side (cores; with --device 1)")
     chosen = parser.parse_args()
     try:
-        study = Study(yaml.safe_load(Path(chosen.configfile).read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        sys.exit(f"\nError: {chosen.configfile} cannot be read: {error}\n")
+        study = Study(read_config(chosen.configfile))
     except UserError as error:
         sys.exit(f"\nError: {error}\n")
     speed, name = speed_of(chosen.device)

@@ -5,7 +5,7 @@ from functools import partial
 from headstability.atlas import atlas_table, choose_heads, token_labels
 from headstability.files import read_csv, read_json, write_csv
 from headstability.refit_caches import open_refits
-from headstability.tokenization import load_tokenizer
+from headstability.tokenization import load_own_tokenizer
 from job import Job, run
 
 
@@ -17,7 +17,7 @@ def main(job: Job) -> None:
     heads = read_csv(job.input.heads)
     heads = choose_heads(heads[heads["anchor"] == spec["anchor"]], spec["heads"])
     decode = partial(
-        load_tokenizer(job.input.tokenizer, spec["bos"]).decode, skip_special_tokens=False
+        load_own_tokenizer(job.input.tokenizer, spec["bos"]).decode, skip_special_tokens=False
     )
     labels = token_labels(read_json(job.input.prompts), spec["prompt"], decode)
     table = atlas_table(

@@ -9,8 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
+from headstability.config_file import read_config
 from headstability.errors import UserError
 from headstability.jobs import Parameters
 from headstability.status import Observer
@@ -46,13 +45,13 @@ def main() -> None:
     )
     chosen = parser.parse_args()
     try:
-        study = Study(yaml.safe_load(Path(chosen.configfile).read_text(encoding="utf-8")))
+        study = Study(read_config(chosen.configfile))
         observer = Observer(study, Parameters(study, Path("scripts")))
         if chosen.watch is None:
             print(overview(observer.look()))
         else:
             watch(observer, chosen.watch or (5.0 if sys.stdout.isatty() else 60.0))
-    except (UserError, OSError, yaml.YAMLError) as error:
+    except UserError as error:
         sys.exit(f"\nError: {error}\n")
     except KeyboardInterrupt:
         sys.exit(130)

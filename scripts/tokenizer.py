@@ -1,6 +1,6 @@
 """Train a tokenizer on the training split, or take a saved one."""
 
-from headstability.corpus import documents_from_jsonl
+from headstability.corpus import check_documents, documents_from_jsonl
 from headstability.sources.download import Hub
 from headstability.tokenization import load_tokenizer, save_tokenizer, train_tokenizer
 from job import Job, run
@@ -15,6 +15,7 @@ def main(job: Job) -> None:
         fetched = Hub(spec["repo"], spec["revision"]).fetch(spec["path"])
         tokenizer = load_tokenizer(fetched, spec["bos"])
     else:
+        check_documents(job.input.documents)
         texts = (item.text for item in documents_from_jsonl(job.input.documents, "train"))
         tokenizer = train_tokenizer(texts, spec["vocabulary"])
     save_tokenizer(tokenizer, job.output.tokenizer)

@@ -6,7 +6,7 @@ from pathlib import Path
 from headstability.liveness import ExclusiveLock, resume_folder
 from headstability.progress import Progress
 from headstability.tokenising import write_tokens
-from headstability.tokenization import load_tokenizer
+from headstability.tokenization import load_own_tokenizer
 from job import Job, run
 
 
@@ -14,7 +14,7 @@ def main(job: Job) -> None:
     """Write both splits' tokens and their manifest."""
     # Read by the tokenizer when it first starts its threads.
     os.environ["RAYON_NUM_THREADS"] = str(job.threads)
-    tokenizer = load_tokenizer(job.input.tokenizer, job.spec["bos"])
+    tokenizer = load_own_tokenizer(job.input.tokenizer, job.spec["bos"])
     paths = {**dict(job.input.items()), **dict(job.output.items())}
     folder = resume_folder(job.output.manifest) / "tokens"
     lock = ExclusiveLock(folder / "lock", "tokenising the corpus")

@@ -10,9 +10,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import yaml
-
 from headstability.codehash import code_hashes
+from headstability.config_file import read_config
 from headstability.errors import UserError
 from headstability.jobs import KINDS, job_parameter, wildcards_of
 from headstability.study import Study
@@ -67,8 +66,8 @@ def main() -> None:
     config = Path(arguments.configfile or "config.yaml")
     try:
         rows = summary(arguments.targets, arguments.configfile)
-        study = Study(yaml.safe_load(config.read_text(encoding="utf-8")))
-    except (UserError, OSError) as error:
+        study = Study(read_config(config))
+    except UserError as error:
         sys.exit(str(error))
     pending = [row for row in rows if row["plan"] == "update pending" and row["rule"] in KINDS]
     records = recorded_jobs(METADATA)

@@ -9,6 +9,7 @@ being written opens normally and reads zeros.
 """
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,13 +21,14 @@ import zarr
 from zarr.storage import MemoryStore, ZipStore
 
 from .errors import DamagedFile
-from .files import atomic_path, missing
+from .files import atomic_path, missing, read_failure
 
 # Entries of a layer's patterns in one chunk; a layer of one refit never shares a chunk. Small, as
 # a few prompts of all refits and layers are read at a time: a chunk is read as a whole.
 ENTRY_CHUNK = 2**14
+# The member that says what an array or the store is.
+_METADATA = "zarr.json"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-_READ_ERRORS = (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, RuntimeError)
 
 
 def layer_sha256(values: np.ndarray) -> str:
@@ -38,14 +40,14 @@ def write_cache(path: str | Path, dataset: xr.Dataset, provenance: dict[str, Any
     """Write a dataset as a zipped zarr store.
 
     Every variable is chunked by layer and carries the sha256 of each layer in its attribute
-    `layer_sha256`.
+    `layer_sha256`; the store's attribute `coordinates_sha256` is one of all coordinates.
 
     Args:
         path: ends in .zarr.zip.
         dataset: variables whose first dimension is `layer`, and coordinates.
         provenance: attributes of the store (JSON values).
     """
-    dataset = dataset.assign_attrs(provenance)
+    dataset = dataset.assign_attrs(provenance, coordinates_sha256=_coordinates_sha256(dataset))
     encoding: dict[str, dict[str, Any]] = {}
     for name, variable in dataset.variables.items():
         encoding[str(name)] = {"compressors": None, "chunks": variable.shape}
@@ -65,18 +67,57 @@ def write_cache(path: str | Path, dataset: xr.Dataset, provenance: dict[str, Any
 
 
 def open_cache(path: str | Path) -> xr.Dataset:
-    """Open a cache lazily: nothing is read until values are asked for.
+    """Open a cache lazily: of variables nothing is read until values are asked for.
+
+    Coordinates are read and checked. Nothing in the file is run or unpacked: only stores of the
+    third format, without compression, are admitted, and none larger than its file.
 
     Raises:
-        UserError: the file is missing.
+        UserError: the file is missing, or the system does not let it be read.
         DamagedFile: it is not a complete store.
     """
     if not Path(path).exists():
         raise missing(path)
     try:
-        return xr.open_zarr(ZipStore(path, mode="r"), consolidated=False, chunks=None)
-    except _READ_ERRORS as error:
-        raise DamagedFile(path, f"not a complete zarr store ({error})") from error
+        _check_archive(path)
+        store = ZipStore(path, mode="r")
+        dataset = xr.open_zarr(store, consolidated=False, chunks=None, zarr_format=3)
+        if (size := sum(v.nbytes for v in dataset.variables.values())) > Path(path).stat().st_size:
+            raise ValueError(f"{size} bytes of values in a file of {Path(path).stat().st_size}")
+        for coordinate in dataset.coords.values():
+            coordinate.load()
+        found, recorded = _coordinates_sha256(dataset), dataset.attrs.get("coordinates_sha256")
+    except MemoryError:
+        raise
+    except Exception as error:  # zarr raises nearly anything on what is not of its making
+        raise read_failure(path, "not a complete zarr store", error) from error
+    if found != recorded:
+        raise DamagedFile(path, f"its coordinates have sha256 {found}, recorded is {recorded}")
+    return dataset
+
+
+def _check_archive(path: str | Path) -> None:
+    """Read what says what is in the archive: zarr would print tracebacks of what it cannot read."""
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+                raise ValueError(f"{member.filename} in it is compressed or encrypted")
+            folder = member.filename.split("/")[0]
+            if member.filename != _METADATA and f"{folder}/{_METADATA}" not in names:
+                raise ValueError(f"{member.filename} in it belongs to no array")
+            if member.filename.endswith(_METADATA):
+                json.loads(archive.read(member))
+
+
+def _coordinates_sha256(dataset: xr.Dataset) -> str:
+    """A hash of names, types, shapes and values of all coordinates."""
+    digest = hashlib.sha256()
+    for name in sorted(map(str, dataset.coords)):
+        values = np.ascontiguousarray(dataset[name].values)
+        digest.update(f"{name}\0{values.dtype}\0{values.shape}\0".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def verify_cache(path: str | Path, dataset: xr.Dataset, names: Iterable[str]) -> None:
@@ -89,8 +130,10 @@ def verify_cache(path: str | Path, dataset: xr.Dataset, names: Iterable[str]) ->
         try:
             recorded = dataset[name].attrs["layer_sha256"]
             found = [layer_sha256(dataset[name].isel(layer=i).values) for i in range(len(recorded))]
-        except _READ_ERRORS as error:
-            raise DamagedFile(path, f"{name} cannot be read ({error})") from error
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise read_failure(path, f"{name} cannot be read", error) from error
         for layer, (expected, actual) in enumerate(zip(recorded, found, strict=True), start=1):
             if expected != actual:
                 raise DamagedFile(

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import DamagedFile, UserError
-from .files import SHA256_KEY, atomic_path, json_sha256, missing
+from .files import NOT_AS_WRITTEN, SHA256_KEY, atomic_path, json_sha256, read_failure
 from .model import Transformer
 from .shape import Shape
 
@@ -66,10 +66,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = json.loads((handle.metadata() or {})["header"])
             recorded = header.pop(SHA256_KEY)
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise missing(path) from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise DamagedFile(path, f"not a complete checkpoint ({error})") from error
+    except (SafetensorError, OSError, *NOT_AS_WRITTEN) as error:
+        raise read_failure(path, "not a complete checkpoint", error) from error
     found = json_sha256(header)
     if found != recorded:
         raise DamagedFile(path, f"its header has sha256 {found}, recorded is {recorded}")
@@ -101,11 +99,29 @@ def read_model(path: str | Path) -> tuple[Transformer, dict[str, Any]]:
             f"{path} holds a model of the library transformers, which this does not apply to: "
             "it works on cells trained here or imported from TransformerLens"
         )
-    return own_model(tensors, header), header
+    return own_model(tensors, header, path), header
 
 
-def own_model(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Transformer:
-    """The model of a checkpoint's tensors and header, on the CPU, in evaluation mode."""
-    model = Transformer(Shape(**header["shape"]))
+def own_model(
+    tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: str | Path
+) -> Transformer:
+    """The model of a checkpoint's tensors and header, on the CPU, in evaluation mode.
+
+    Raises:
+        DamagedFile: the tensors are not those of the shape in the header, or not float32.
+    """
+    try:
+        shape = Shape(**header["shape"])
+        with torch.device("meta"):
+            needed = {name: value.shape for name, value in Transformer(shape).state_dict().items()}
+        for name, value in tensors.items():
+            if value.dtype != torch.float32 or value.shape != needed.get(name):
+                kind = f"{value.dtype} of shape {tuple(value.shape)}"
+                raise ValueError(f"{name} is {kind}, which this model has not")
+        if absent := sorted(set(needed) - set(tensors)):
+            raise ValueError(f"{absent[0]} is absent")
+    except (RuntimeError, ZeroDivisionError, *NOT_AS_WRITTEN) as error:
+        raise read_failure(path, "not a complete checkpoint", error) from error
+    model = Transformer(shape)
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)

@@ -1,5 +1,6 @@
 """Checking a config: every problem at once, each with key, value, what is allowed and a remedy."""
 
+import datetime
 import math
 import re
 import types
@@ -16,6 +17,8 @@ from .schema_base import PATTERNS
 
 # YAML takes a number with an exponent for text unless it has both a point and the exponent's sign.
 _EXPONENT = re.compile(r"^([+-]?)(\d+\.?\d*|\.\d+)[eE]([+-]?)(\d+)$")
+# Escapes of JSON and YAML can spell halves of pairs.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def check_config(raw: object) -> StudyConfig:
@@ -30,16 +33,17 @@ def check_config(raw: object) -> StudyConfig:
     if not isinstance(raw, dict):
         raise UserError("the config is not a mapping of keys to values")
     raw, unquoted = _with_text_keys(raw, [])
-    problems: list[tuple[str, str]] = []
+    problems: dict[str, str] = {}
     config = None
     try:
         config = StudyConfig.model_validate(_floats(raw))
     except ValidationError as error:
-        problems += [_describe(item, raw) for item in error.errors()]
-    shown = {key for key, _ in problems}
-    problems += [item for item in [*unquoted, *cross_checks(raw)] if item[0] not in shown]
+        for key, text in (_describe(item, raw) for item in error.errors()):
+            problems.setdefault(key, text)  # of a wrong name that holds a wrong value, the first
+    for key, text in [*unquoted, *cross_checks(raw)]:
+        problems.setdefault(key, text)
     if problems or config is None:
-        lines = "\n".join(f"  {key}: {text}" for key, text in problems)
+        lines = "\n".join(f"  {key}: {text}" for key, text in problems.items())
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise UserError(f"the config has {count}:\n{lines}")
     return config
@@ -51,10 +55,14 @@ def _with_text_keys(value: Any, path: list) -> tuple[Any, list[tuple[str, str]]]
         return value, []
     copy, problems = {}, []
     for key, inner in value.items():
-        name = key if isinstance(key, str) else short(key)
+        is_text = isinstance(key, str)
+        name = key if is_text and not _SURROGATE.search(key) else short(key)
         copy[name], inside = _with_text_keys(inner, [*path, name])
-        if name is not key:
+        if not is_text:
             text = f"YAML does not read this key as text; write it in quotes: '{name}'"
+            problems.append((join([*path, name]), text))
+        elif name is not key:
+            text = f"{name} holds half a surrogate pair, which is no character; remove it"
             problems.append((join([*path, name]), text))
         problems += inside
     return copy, problems
@@ -75,7 +83,7 @@ def _describe(error: Any, raw: dict) -> tuple[str, str]:
     key = join(path)
     kind = error["type"]
     if error["loc"] and error["loc"][-1] == "[key]":
-        return key, f"the name {path[-1]!r} {_plain(error)} (it names a folder)"
+        return key, f"the name {short(path[-1])} {_plain(error)} (it names a folder)"
     if kind == "extra_forbidden":
         return key, _unknown_key(raw, path)
     if kind == "missing":
@@ -85,7 +93,7 @@ def _describe(error: Any, raw: dict) -> tuple[str, str]:
     if kind in ("union_tag_not_found", "union_tag_invalid", "model_attributes_type"):
         return _wrong_union(path, key, value)
     text = f"{short(value)} is not allowed: {_plain(error)}"
-    if kind == "string_type" and isinstance(value, int | float):
+    if kind == "string_type" and isinstance(value, int | float | datetime.date):
         text += ", in quotes"
     if isinstance(value, str) and kind.startswith(("int_", "float_")):
         number = _number(value, whole=kind.startswith("int_"))

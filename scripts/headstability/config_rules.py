@@ -9,7 +9,8 @@ from .catalogue import FIGURES
 from .config_words import short, suggest
 from .schema import Architecture, StudyConfig, Training
 from .schema_data import HeldOutPrompts
-from .source_rules import check_corpus, check_sources
+from .size_rules import check_sizes
+from .source_rules import check_corpus, check_hub, check_sources
 
 RESERVED_PROMPTS = "held_out"
 
@@ -17,8 +18,10 @@ RESERVED_PROMPTS = "held_out"
 def cross_checks(raw: dict) -> Iterator[tuple[str, str]]:
     """Problems between keys. Runs on unvalidated input so that one run reports everything."""
     yield from _check_architectures(raw)
+    yield from check_sizes(raw)
     yield from check_sources(raw)
     yield from check_corpus(raw)
+    yield from check_hub(raw)
     yield from _check_refits(raw)
     yield from _check_training(raw)
     yield from _check_prompts(raw)
@@ -71,17 +74,21 @@ def _check_training(raw: dict) -> Iterator[tuple[str, str]]:
         if steps < 1:
             yield (
                 "training.tokens",
-                f"{tokens} tokens are less than one step of batch x context = {batch * context}",
+                f"{tokens} tokens are less than one step of batch x context = {batch * context}; "
+                "give more, or lower training.batch or training.context",
             )
     warmup = _get(training, "warmup_steps")
     if warmup and steps and warmup > steps:
-        yield "training.warmup_steps", f"{warmup} is more than the {steps} steps of training"
+        yield (
+            "training.warmup_steps",
+            f"{warmup} is more than the {steps} steps of training; at most {steps}",
+        )
     kept = _get(training, "checkpoint_steps", kind=list) or []
     for index, step in enumerate(kept):
         if steps and isinstance(step, int) and step > steps:
             yield (
                 f"training.checkpoint_steps[{index + 1}]",
-                f"{step} lies beyond the last step, {steps}",
+                f"{step} lies beyond the last step, {steps}; at most {steps}",
             )
     yield from _repeated("training.checkpoint_steps", kept)
     for index, beta in enumerate(_get(training, "betas", kind=list) or []):
@@ -115,7 +122,7 @@ def _check_prompts(raw: dict) -> Iterator[tuple[str, str]]:
         known = [*prompts, *reserved]
         if isinstance(name, str) and name not in known:
             one_of = f"one of {', '.join(known)}{suggest(name, known)}"
-            yield f"{section}.{field}", f"{name!r} is not a prompt set; {one_of}"
+            yield f"{section}.{field}", f"{short(name)} is not a prompt set; {one_of}"
 
 
 def _check_figures(raw: dict) -> Iterator[tuple[str, str]]:
@@ -125,7 +132,7 @@ def _check_figures(raw: dict) -> Iterator[tuple[str, str]]:
             guess = suggest(name, list(FIGURES))
             yield (
                 f"figures.include[{index + 1}]",
-                f"{name!r} is not a figure; one of {', '.join(FIGURES)}{guess}",
+                f"{short(name)} is not a figure; one of {', '.join(FIGURES)}{guess}",
             )
     yield from _repeated("figures.include", chosen)
 
@@ -145,7 +152,10 @@ def _check_look(raw: dict) -> Iterator[tuple[str, str]]:
         except ValueError:
             guess = suggest(palette, sorted(_PALETTES))
             known = ", ".join(sorted(_PALETTES))
-            yield "figures.palette", f"{palette!r} is not a seaborn palette; {known}, ...{guess}"
+            yield (
+                "figures.palette",
+                f"{short(palette)} is not a seaborn palette; one of {known}, ...{guess}",
+            )
     colormap = _get(raw, "figures", "colormap", kind=str)
     if colormap and colormap not in _COLORMAPS:
         import matplotlib as mpl  # noqa: PLC0415
@@ -154,7 +164,7 @@ def _check_look(raw: dict) -> Iterator[tuple[str, str]]:
         if colormap not in mpl.colormaps:
             known = ", ".join(sorted(_COLORMAPS))
             guess = suggest(colormap, list(mpl.colormaps))
-            text = f"{colormap!r} is not a matplotlib colormap; {known}, ...{guess}"
+            text = f"{short(colormap)} is not a matplotlib colormap; one of {known}, ...{guess}"
             yield "figures.colormap", text
 
 
@@ -210,7 +220,10 @@ def _check_measurements(raw: dict) -> Iterator[tuple[str, str]]:
             )
     prompt = _get(raw, "atlas", "prompt")
     if count and prompt and prompt > count:
-        yield "atlas.prompt", f"{prompt} is beyond the {count} prompts of prompts.{name}"
+        yield (
+            "atlas.prompt",
+            f"{prompt} is beyond the {count} prompts of prompts.{name}; at most {count}",
+        )
 
 
 def _check_questions(raw: dict) -> Iterator[tuple[str, str]]:

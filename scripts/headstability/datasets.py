@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from .corpus import Document, document_line
 from .errors import UserError
+from .files import sha256_file, write_sidecar
 from .growing import GrowingFiles
 
 # Records of a parquet file that are read at once.
@@ -62,6 +63,7 @@ def write_data_set(
             f"of the {sum(counts.values())} document(s) of the corpus none is in the {empty[0]} "
             "split: give more, or change corpus.held_out or corpus.seed"
         )
+    write_sidecar(path, sha256_file(files.folder / "documents"))
     files.publish({"documents": path})
 
 

@@ -32,7 +32,7 @@ BENCHMARKED = {"tokens", "train", "cache", "similarity", "stability", "ablation"
 BENCHMARKED |= {"prefixes", "residual_similarity", "adjust", "role_scores", "meta_sne_table"}
 BENCHMARKED |= {"role_stability"}
 # Files that have their hash in a file beside them.
-_WITH_SIDECAR = (".csv", ".pdf", ".png", ".md")
+_WITH_SIDECAR = (".csv", ".pdf", ".png", ".md", "documents.jsonl", "tokenizer.json")
 # Seconds a job takes to start and end, measured on the default study.
 JOB_SECONDS = 3.0
 # Share of a device's rated speed that training of such models reaches.

@@ -21,8 +21,12 @@ CSV_FLOAT_FORMAT = "%.10g"
 TEXT_COLUMNS = ("weight_decay", "query_token", "key_token")
 # The key under which a JSON file holds the hash of the rest.
 SHA256_KEY = "content_sha256"
+# What reading values of another kind than were written raises.
+NOT_AS_WRITTEN = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_READ = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
+_NOT_READ |= {errno.EIO, errno.ETIMEDOUT}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
@@ -138,8 +142,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
         recorded = value.pop(SHA256_KEY)
     except FileNotFoundError:
         raise missing(path) from None
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DamagedFile(path, f"not the JSON that was written ({error})") from error
+    except (OSError, *NOT_AS_WRITTEN) as error:
+        raise read_failure(path, "not the JSON that was written", error) from error
     found = json_sha256(value)
     if found != recorded:
         raise DamagedFile(path, f"its content has sha256 {found}, recorded is {recorded}")
@@ -177,18 +181,21 @@ def check_sidecar(path: str | Path, found: str) -> None:
         raise DamagedFile(path, f"its sha256 is {found}, recorded is {recorded}")
 
 
+def write_hashed(path: str | Path, data: bytes) -> None:
+    """Write `data` and its hash beside it."""
+    write_sidecar(path, hashlib.sha256(data).hexdigest())
+    write_bytes(path, data)
+
+
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:
     """Write `table` as CSV and its hash beside it; missing values are empty fields."""
     data = table.to_csv(index=False, float_format=CSV_FLOAT_FORMAT, lineterminator="\n").encode()
-    write_sidecar(path, hashlib.sha256(data).hexdigest())
-    write_bytes(path, data)
+    write_hashed(path, data)
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Write a page and its hash beside it."""
-    data = text.encode()
-    write_sidecar(path, hashlib.sha256(data).hexdigest())
-    write_bytes(path, data)
+    write_hashed(path, text.encode())
 
 
 def read_csv(path: str | Path) -> pd.DataFrame:
@@ -219,6 +226,34 @@ def sha256_file(path: str | Path) -> str:
 def missing(path: str | Path) -> UserError:
     """The message for an input that has vanished since Snakemake looked."""
     return UserError(f"{path} is missing: run the same command again")
+
+
+def read_failure(path: str | Path, reason: str, error: Exception) -> UserError:
+    """The message for a file of this workflow that could not be read.
+
+    Args:
+        path: the file.
+        reason: what is wrong with it if nothing else is, such as "not a complete checkpoint".
+        error: what the reading of it raised.
+
+    Returns:
+        That it is missing, that the system refused it (the file may be whole: it stays where it
+        is), or, of any other error, a DamagedFile.
+    """
+    if isinstance(error, FileNotFoundError) and not Path(path).exists():
+        return missing(path)
+    if isinstance(error, OSError) and error.errno in _NOT_READ:
+        return UserError(
+            f"cannot read {path}: {os.strerror(error.errno)}. It was left as it is: make it "
+            "readable, or wait until the disk answers again, and run the same command again"
+        )
+    return DamagedFile(path, f"{reason} ({short_reason(error)})")
+
+
+def short_reason(error: Exception) -> str:
+    """What an error says, in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def set_aside(error: DamagedFile) -> str:

@@ -22,7 +22,7 @@ def load_model(path: str | Path) -> tuple[TracedModel, dict[str, Any]]:
     """
     tensors, header = read_tensors(path)
     if FOREIGN_CONFIG not in header:
-        return own_model(tensors, header), header
+        return own_model(tensors, header, path), header
     from .sources.huggingface import foreign_model  # noqa: PLC0415 - slow to import, seldom needed
 
     return foreign_model(header[FOREIGN_CONFIG], tensors, str(path)), header

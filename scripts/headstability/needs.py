@@ -230,7 +230,7 @@ def _vocabulary_of(path: str) -> int:
     try:
         content = json.loads(Path(path).read_bytes())
         return len(content["model"]["vocab"]) + len(content.get("added_tokens", []))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
 
 
@@ -241,5 +241,5 @@ def _prompt_bytes(path: str) -> tuple[int, ...]:
         text = Path(path).read_text(encoding="utf-8")
         prompts = json.loads(text) if path.endswith(".json") else text.splitlines()
         return tuple(len(str(prompt).encode()) for prompt in prompts if prompt)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return ()

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag
 
 from .measures import MEASURES
-from .schema_base import File, Name, PositiveInt, Section, Seed
+from .schema_base import Count, File, Name, PositiveInt, Section, Seed
 from .schema_data import (
     BpeTokenizer,
     Corpus,
@@ -90,7 +90,7 @@ class Training(Section):
     )
     log_every: PositiveInt = Field(10, description="steps between rows of the training table")
     evaluate_every: PositiveInt = Field(250, description="steps between held-out losses")
-    held_out_rows: PositiveInt = Field(
+    held_out_rows: Count = Field(
         512, description="held-out rows in every evaluation, spread evenly over the held-out text"
     )
     checkpoint_steps: list[Annotated[int, Field(ge=0)]] = Field(
@@ -114,7 +114,7 @@ class Ablation(Section):
     """What a removed head costs, and on which text."""
 
     text: Name = Field("passages", description="a prompt set of this config, or held_out")
-    held_out_rows: PositiveInt = Field(32, description="rows used when text is held_out")
+    held_out_rows: Count = Field(32, description="rows used when text is held_out")
     methods: list[Literal["zero", "mean"]] = Field(
         default=["zero", "mean"],
         min_length=1,
@@ -186,13 +186,13 @@ class Perplexity(Section):
 class PromptLengths(Section):
     """Stability on the first tokens of prompts."""
 
-    tokens: list[PositiveInt] | None = Field(
+    tokens: list[Count] | None = Field(
         None,
         min_length=1,
         description="lengths, the beginning token excluded; null: those of 5, 10, 20, 30, 40, 50 "
         "that the prompts have",
     )
-    prompts: PositiveInt = Field(20, description="prompts used, the same for every length")
+    prompts: Count = Field(20, description="prompts used, the same for every length")
 
 
 class Atlas(Section):
@@ -218,17 +218,17 @@ class RefitsNeeded(Section):
     """How wide intervals are, and how many refits make them narrow enough."""
 
     width: float = Field(0.05, gt=0, le=2, description="wanted width of 95 % intervals of S_l")
-    draws: PositiveInt = Field(200, description="random subsets of each number of refits")
+    draws: Count = Field(200, description="random subsets of each number of refits")
     seed: Seed = Field(0, description="which subsets are drawn")
 
 
 class Roles(Section):
     """What heads attend to, on the prompts of stability.prompts and on synthetic ones."""
 
-    tokens: PositiveInt | None = Field(
+    tokens: Count | None = Field(
         None, description="tokens of the repeated sequence; null: 25, or as many as fit twice"
     )
-    prompts: PositiveInt = Field(20, description="synthetic prompts")
+    prompts: Count = Field(20, description="synthetic prompts")
     seed: Seed = Field(0, description="which tokens are drawn")
     least: float = Field(0.3, gt=0, le=1, description="score from which a head has a role")
 

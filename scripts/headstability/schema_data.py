@@ -11,8 +11,8 @@ from .schema_base import (
     PROMPTS_URL_PATTERN,
     REPOSITORY_PATTERN,
     SHA256_PATTERN,
+    Count,
     File,
-    PositiveInt,
     Section,
     Seed,
 )
@@ -131,8 +131,8 @@ class HeldOutPrompts(Section):
     """Passages cut from held-out documents."""
 
     type: Literal["held_out"]
-    count: PositiveInt = Field(100, description="number of prompts")
-    tokens: PositiveInt = Field(50, description="tokens in a prompt, the beginning token excluded")
+    count: Count = Field(100, description="number of prompts")
+    tokens: Count = Field(50, description="tokens in a prompt, the beginning token excluded")
     seed: Seed = Field(0, description="which passages are drawn")
 
 

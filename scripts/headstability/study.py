@@ -2,11 +2,9 @@
 
 import difflib
 import itertools
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from .catalogue import ALSO, FIGURES, TABLES
@@ -16,6 +14,7 @@ from .paths import RESULTS, Paths, fill, format_weight_decay
 from .schema import CrossedRefits
 from .schema_data import DataCorpus, FilePrompts, FileTokenizer
 from .source_places import Place, files_at, place_of
+from .user_files import check_files
 
 
 @dataclass(frozen=True)
@@ -285,22 +284,9 @@ class Study:
         """Check that what the config names exists and that results can be written.
 
         Raises:
-            UserError: naming every missing file by its key, or what is wrong with the folder.
+            UserError: as `user_files.check_files`.
         """
-        problems = [
-            f"{key}: {path} is not a file"
-            for path, key in self._user_files().items()
-            if not Path(path).is_file()
-        ]
-        folder = Path(self.paths.root)
-        while not folder.exists():
-            folder = folder.parent
-        if not folder.is_dir():
-            problems.append(f"{folder} is not a directory: results go there; move it away")
-        elif not os.access(folder, os.W_OK | os.X_OK):
-            problems.append(f"{folder} is not writable: results go there")
-        if problems:
-            raise UserError("this study cannot run:\n  " + "\n  ".join(problems))
+        check_files(self._user_files(), self.paths.root)
 
     # --- what is asked for ----------------------------------------------------------------
 

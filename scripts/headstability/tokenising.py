@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from .corpus import Document, document_of
+from .corpus import Document, check_documents, document_of
 from .errors import UserError
 from .files import json_sha256, sha256_file, write_json
 from .growing import GrowingFiles
@@ -54,7 +54,7 @@ def write_tokens(
         "bos": bos_id,
         "dtype": kind.str,
         "tokenizer_sha256": sha256_file(paths["tokenizer"]),
-        "documents_sha256": sha256_file(paths["documents"]),
+        "documents_sha256": check_documents(paths["documents"]),
     }
     files = GrowingFiles(folder, list(SPLITS), json_sha256(manifest))
     state = files.state or {"offset": 0, "lines": 0, "documents": dict.fromkeys(SPLITS, 0)}

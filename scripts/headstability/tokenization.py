@@ -6,7 +6,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from .errors import UserError
-from .files import write_bytes
+from .files import check_sidecar, read_failure, sha256_file, short_reason, write_hashed
 
 # The beginning token of tokenizers trained here; it also stands between documents.
 BOS = "<|endoftext|>"
@@ -41,16 +41,31 @@ def load_tokenizer(path: str | Path, bos: str | None) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
-        raise UserError(f"{path} is not a tokenizer.json: {error}") from error
+        raise UserError(f"{path} is not a tokenizer.json: {short_reason(error)}") from error
     bos = bos or BOS
     if tokenizer.token_to_id(bos) is None:
         raise UserError(f"{path} has no token {bos!r}: set tokenizer.bos to its beginning token")
     return tokenizer
 
 
+def load_own_tokenizer(path: str | Path, bos: str | None) -> Tokenizer:
+    """Load what `save_tokenizer` wrote.
+
+    Raises:
+        UserError: the file is missing, or lacks the token.
+        DamagedFile: it is not as it was written.
+    """
+    try:
+        found = sha256_file(path)
+    except OSError as error:
+        raise read_failure(path, "not a tokenizer.json", error) from error
+    check_sidecar(path, found)
+    return load_tokenizer(path, bos)
+
+
 def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
-    """Write a tokenizer.json, complete or not at all."""
-    write_bytes(path, tokenizer.to_str(pretty=True).encode())
+    """Write a tokenizer.json and its hash beside it, complete or not at all."""
+    write_hashed(path, tokenizer.to_str(pretty=True).encode())
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:

@@ -326,6 +326,7 @@ EDITS = {
     **{key: set() for key in ("schema", "schema_base", "schema_data")},
     **{key: set() for key in ("config_check", "config_rules", "config_words")},
     **{key: set() for key in ("config_reference", "workflow_picture")},  # pages of docs/
+    **{key: set() for key in ("config_file", "size_rules", "user_files")},
     "catalogue": set(),
     "kinds": set(),
     "specs": set(),

@@ -169,6 +169,7 @@ def test_similarities_say_what_they_are_of(stored):
     assert dataset["across"].shape == (layers, refits, heads, layers, refits, heads)
     assert dataset["within"].dtype == dataset["across"].dtype == np.float32
     assert dataset["prompts_in_group"].values.tolist() == [1] * len(PROMPTS)
+    assert len(dataset.attrs.pop("coordinates_sha256")) == 64
     assert dataset.attrs == {
         "condition": "a/wd0",
         "refits": REFITS,

@@ -84,7 +84,8 @@ def test_files_are_all_there_will_be():
     study = Study(edited("refits: 3"))
     stages = Estimate(study).stages()
     paths = [path for path, _ in expected_files(study)]
-    sidecars = [path for path in paths if path.endswith((".csv", ".pdf", ".png", ".md"))]
+    hashed = (".csv", ".pdf", ".png", ".md", "documents.jsonl", "tokenizer.json")
+    sidecars = [path for path in paths if path.endswith(hashed)]
     jobs = sum(stage.jobs for stage in stages)
     benchmarks = sum(stage.jobs for stage in stages if stage.rule in BENCHMARKED)
     assert totals(stages)["files"] == len(paths) + len(sidecars) + jobs + benchmarks
@@ -154,4 +155,4 @@ def test_the_command(tmp_path):
     assert re.search(r"^train +1200 ", done.stdout, re.M)
     wrong = subprocess.run([*command, "none.yaml"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 1
-    assert wrong.stderr.startswith("\nError: none.yaml cannot be read")
+    assert wrong.stderr.startswith("\nError: the config none.yaml cannot be read")

@@ -151,7 +151,7 @@ WAYS = {
         "    from headstability import tokenising as t, tokenization as k, corpus as c\n"
         "    text = 'some words and more of them ' * 3000\n"
         "    other = os.path.join(tempfile.mkdtemp(), 'documents')\n"
-        "    files.write_bytes(other, c.documents_to_jsonl([c.Document('a', text, 'train')]))\n"
+        "    c.write_documents(other, [c.Document('a', text, 'train')])\n"
         "    paths = dict.fromkeys(('train', 'held_out', 'manifest'), path)\n"
         "    paths |= {'tokenizer': other, 'documents': other}\n"
         "    folder = os.path.join(os.path.dirname(path), '.resume')\n"

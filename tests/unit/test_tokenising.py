@@ -6,7 +6,7 @@ import pytest
 from test_tokens import TEXTS, tokenise
 
 from headstability import tokenising
-from headstability.corpus import Document, documents_to_jsonl
+from headstability.corpus import Document, write_documents
 from headstability.errors import UserError
 from headstability.tokenising import write_tokens
 from headstability.tokenization import BOS, save_tokenizer, train_tokenizer
@@ -80,7 +80,7 @@ def test_ids_are_taken_as_they_are(tokenizer, paths):
         Document("b", "", "train", [7, 8]),
         Document("c", "", "held_out", [bos, 9]),
     ]
-    Path(paths["documents"]).write_bytes(documents_to_jsonl(documents))
+    write_documents(paths["documents"], documents)
     write_tokens(tokenizer, None, paths, Path(paths["manifest"]).parent / ".resume")
     train = open_tokens(paths["manifest"], paths["train"], "train")
     assert train.ids.tolist() == [5, bos, 6, bos, 7, 8]
@@ -89,6 +89,6 @@ def test_ids_are_taken_as_they_are(tokenizer, paths):
 
 def test_ids_of_another_tokenizer_are_refused(tokenizer, paths):
     documents = [Document("a#7", "", "train", [5, 300]), Document("b", "", "held_out", [1])]
-    Path(paths["documents"]).write_bytes(documents_to_jsonl(documents))
+    write_documents(paths["documents"], documents)
     with pytest.raises(UserError, match=r"a#7 holds the token id 300, the tokenizer has 300"):
         write_tokens(tokenizer, None, paths, Path(paths["manifest"]).parent / ".resume")

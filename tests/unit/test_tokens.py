@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstability import tokenising
-from headstability.corpus import Document, documents_to_jsonl
+from headstability.corpus import Document, write_documents
 from headstability.errors import DamagedFile, UserError
 from headstability.files import read_json, sha256_file
 from headstability.prompts import make_prompts, passages, prompts_from_file
@@ -120,7 +120,7 @@ def tokenise(tokenizer, splits, paths, **options):
         for number, turn in enumerate(turns)
         for split, text in filter(None, turn)
     ]
-    Path(paths["documents"]).write_bytes(documents_to_jsonl(documents))
+    write_documents(paths["documents"], documents)
     folder = Path(paths["manifest"]).parent / ".resume"
     write_tokens(tokenizer, None, paths, folder, **options)
 

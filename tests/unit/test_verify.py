@@ -17,12 +17,11 @@ from zarr.errors import ZarrUserWarning
 from headstability.activations import activations
 from headstability.caches import open_cache, write_cache
 from headstability.checkpoints import write_tensors, write_weights
-from headstability.corpus import Document, documents_from_jsonl, documents_to_jsonl
+from headstability.corpus import Document, documents_from_jsonl, write_documents
 from headstability.errors import DamagedFile
 from headstability.files import (
     sha256_file,
     sidecar,
-    write_bytes,
     write_csv,
     write_json,
     write_text,
@@ -72,7 +71,7 @@ def write_all(root):
     figure.subplots().plot([1, 2])
     texts = {"train": ["some words of the corpus"] * 3, "held_out": ["some more"]}
     documents = [Document(f"{s}{i}", t, s) for s, all_ in texts.items() for i, t in enumerate(all_)]
-    write_bytes(root / CORPUS / "documents.jsonl", documents_to_jsonl(documents))
+    write_documents(root / CORPUS / "documents.jsonl", documents)
     tokenizer = train_tokenizer(texts["train"], 257)
     save_tokenizer(tokenizer, root / CORPUS / "tokenizer.json")
     parts = ("train.bin", "held_out.bin", "tokenizer.json", "documents.jsonl")
