@@ -133,7 +133,7 @@ class Page:
         elif method == "Network.requestWillBeSent":
             self.requests.append(said["request"]["url"])
         elif method == "Runtime.exceptionThrown":
-            self.complaints.append(said["exceptionDetails"]["exception"].get("description"))
+            self.complaints.append(json.dumps(said["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled" and said["type"] in (
             "error",
             "warning",
