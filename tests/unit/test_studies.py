@@ -12,6 +12,7 @@ STUDIES = Path(__file__).resolve().parents[2] / "studies"
 # Conditions and cells.
 SIZES = {
     "smoke": (4, 8),
+    "laptop": (12, 60),
     "paper": (24, 1200),
     "paper-gpt2": (2, 10),
     "released": (2, 100),
