@@ -9,6 +9,7 @@ from .progress import Reading
 # Folders of a study and what their files are called in the overview, in its order.
 GROUPS = {
     "corpus": "corpus",
+    "downloads": "downloads",
     "cells": "cells",
     "caches": "caches",
     "conditions": "measurements",
@@ -41,6 +42,8 @@ class Job:
     @property
     def group(self) -> str:
         """Where it stands in the overview."""
+        if self.rule == "download_weights":
+            return "downloads"
         if "/caches/" in self.outputs[0]:
             return "caches"
         place = self.outputs[0].split("/")[2]
