@@ -191,7 +191,7 @@ def _parquet(path: str | Path, name: str, column: str) -> Iterator[Any]:
                 yield from batch.column(0).to_pylist()
     except FileNotFoundError:
         raise UserError(f"{name} does not exist") from None
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{name} cannot be read to its end ({reason}): fetch it again") from None
 
