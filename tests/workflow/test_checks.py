@@ -24,13 +24,6 @@ CHECKPOINT = CELL / "checkpoints/step30.safetensors"
 TABLE = ROOT / "tables/heads.csv"
 # Files with their hash beside them.
 HASHED = (".csv", ".png", ".pdf", ".md", "documents.jsonl", "tokenizer.json")
-    ".csv",
-    ".png",
-    ".pdf",
-    ".md",
-    "documents.jsonl",
-    "tokenizer.json",
-)  # files with their hash beside them
 FIGURE = ROOT / "figures/layer_stability.png"
 
 
