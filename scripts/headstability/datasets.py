@@ -96,7 +96,7 @@ def records(path: str | Path, name: str, column: str, tokenised: bool) -> Iterat
         found = read(_lines(path, name, compression), name, column)
     check = _is_ids if tokenised else _is_text
     for number, value in enumerate(found, start=1):
-        if value is None or len(value) == 0:
+        if value in (None, "", []):
             continue
         if not check(value):
             wanted = "a list of token ids" if tokenised else "text"
@@ -191,7 +191,7 @@ def _parquet(path: str | Path, name: str, column: str) -> Iterator[Any]:
                 yield from batch.column(0).to_pylist()
     except FileNotFoundError:
         raise UserError(f"{name} does not exist") from None
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{name} cannot be read to its end ({reason}): fetch it again") from None
 

@@ -215,6 +215,6 @@ def test_truncated_documents_are_refused_and_left_as_they_are(tmp_path):
     with pytest.raises(DamagedFile, match=r"documents\.jsonl is damaged: line 2 ") as error:
         list(documents_from_jsonl(path))
     assert error.value.path == path
-    assert error.value.reason.startswith("line 2 is not valid JSON (")
+    assert error.value.reason.startswith("line 2 is no document (")
     assert [item.name for item in tmp_path.iterdir()] == ["documents.jsonl"]
     assert path.read_bytes() == truncated

@@ -47,7 +47,8 @@ def save_user_files(root, tokenizer):
     index = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
     (root / "model.safetensors.index.json").write_text(json.dumps(index))
     (root / "saved.json").write_text(tokenizer.to_str())
-    (root / "texts.txt").write_text("\n".join(TEXTS))
+    for name in ("texts.txt", "corpus.txt"):
+        (root / name).write_text("\n".join(TEXTS))
     (root / "texts.json").write_text(json.dumps(TEXTS))
     (root / "texts.pkl").write_bytes(pickle.dumps(TEXTS))
     lines = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
@@ -175,11 +176,14 @@ def other_states():
     yield "a path", {**state, "../../x": state[name]}, "belongs to no architecture"
 
 
-@pytest.mark.parametrize(("what", "state", "message"), other_states(), ids=lambda x: str(x)[:12])
+OTHER_STATES = list(other_states())
+
+
+@pytest.mark.parametrize(("what", "state", "message"), OTHER_STATES, ids=lambda x: str(x)[:12])
 @pytest.mark.parametrize("name", ["a.pt", "a.safetensors"])
 def test_weights_of_another_shape_or_type(what, state, message, name, tmp_path):
     save = torch.save if name == "a.pt" else save_file
-    save({key: value.contiguous() for key, value in state.items()}, tmp_path / name)
+    save({key: value.clone().contiguous() for key, value in state.items()}, tmp_path / name)
     with pytest.raises(UserError, match=message):
         read_weights(tmp_path / name)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import sha256_file
+from ..files import sha256_file, short_reason
 
 _FETCH_AGAIN = "fetch the file again; if it is in a download cache, delete it there first"
 
@@ -39,8 +39,11 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors, or is damaged ({first}). Nothing in it was run; "
             f"save the tensors alone, or {_FETCH_AGAIN}"
         ) from error
-    except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
-        raise UserError(f"{path} is no complete weights file ({error}): {_FETCH_AGAIN}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged files raise nearly anything
+        reason = short_reason(error)
+        raise UserError(f"{path} is no complete weights file ({reason}): {_FETCH_AGAIN}") from error
     return _only_tensors(path, state)
 
 

@@ -50,7 +50,11 @@ def shape_of(state: Mapping[str, Tensor], path: str | Path, activation: str) -> 
             f"{path}: {heads} heads of width {d_head} do not fill d_model = {d_model}; only "
             "d_head = d_model / heads is supported"
         )
-    layers = 1 + max(int(m[1]) for name in state if (m := re.match(r"blocks\.(\d+)\.", name)))
+    blocks = {int(m[1]) for name in state if (m := re.match(r"blocks\.(\d{1,9})\.", name))}
+    layers = 1 + max(blocks)
+    if layers > len(blocks):  # else one name could stand for any number of layers
+        absent = next(number for number in range(layers) if number not in blocks)
+        raise UserError(f"{path} has layers up to blocks.{layers - 1}, but no blocks.{absent}")
     return Shape(
         layers=layers,
         heads=heads,
