@@ -62,6 +62,8 @@ def serving(hub):
             parts = self.path.strip("/").split("?")[0].split("/")
             listing = parts[0] == "api"
             kind = "datasets/" if "datasets" in parts[:2] else ""
+            if len(parts) < 4 + listing + bool(kind):
+                return self.refuse("EntryNotFound")
             owner, name, _, revision, *rest = parts[listing + bool(kind) :]
             repo, path = f"{kind}{owner}/{name}/", "/".join(rest)
             full = f"{repo}{path}"

@@ -41,6 +41,7 @@ def prompts(study: Study, prompts: str) -> dict[str, Any]:
     spec = study.config.prompts[prompts].model_dump()
     if spec["type"] == "file":
         spec["content"] = _content(spec["path"])
+    if spec["type"] in ("file", "url"):
         spec["context"] = study.config.training.context
     return {**spec, **tokens(study), "name": prompts}
 
