@@ -94,7 +94,9 @@ class GrowingFiles:
             raise write_failure(Path(path), error) from error
 
     def forget(self) -> None:
-        """Remove the folder."""
+        """Remove the folder, and the one it is in unless others keep something there."""
         for handle in self.handles.values():
             handle.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            self.folder.parent.rmdir()

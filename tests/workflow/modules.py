@@ -51,6 +51,8 @@ AGGREGATES += (DOSE, NEEDED, ROLES, "Table of norms of activations")
 # the untrained reference has yet to be made for it.
 WITHOUT_ZERO = (*(table for table in AGGREGATES if table != DOSE), ANCHORS, "Caching .* step 0")
 SCORED, SCORES = "Scoring the heads", "Roles of the heads"
+# What runs models, whoever trained them.
+ANALYSED = ("Caching", "Ablating", "Perplexity of", SCORED)
 BIASES = "Adjusted stability"
 # What asks whether a head is dead, and the claims.
 CLAIMED = (HEADS, CORRELATION, ANCHORS, CLAIMS)
@@ -157,11 +159,11 @@ MODULES = {
     "headstability/growing.py": EVERYTHING,
     "headstability/tokenising.py": ("Tokenising",),
     "headstability/sources/data_files.py": EVERYTHING,
-    "headstability/traced.py": ("Caching", "Ablating"),
-    "headstability/loading.py": ("Caching", "Ablating"),
+    "headstability/traced.py": ANALYSED,
+    "headstability/loading.py": ANALYSED,
     "headstability/sources/tensors.py": EVERYTHING,
-    "headstability/sources/huggingface.py": ("Caching", "Ablating"),
-    "headstability/sources/adapters.py": ("Caching", "Ablating"),
+    "headstability/sources/huggingface.py": ANALYSED,
+    "headstability/sources/adapters.py": ANALYSED,
     "headstability/sources/web.py": ("Making the prompt set",),
     "headstability/sources/folders.py": EVERYTHING,
     "headstability/sources/transformerlens.py": NOTHING,
