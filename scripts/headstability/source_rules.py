@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from .config_words import short
+from .config_words import join, short
 from .paths import format_weight_decay
 from .source_places import COMMIT, PLACEHOLDERS, placeholders
 
@@ -91,7 +91,8 @@ def _check_climbing(key: str, source: dict) -> Iterator[tuple[str, str]]:
     places = {part: source.get(part) for part in ("repo", "revision", "path")}
     for section in ("decays", "names"):
         given = source.get(section)
-        places |= {f"{section}.{k}": v for k, v in given.items()} if isinstance(given, dict) else {}
+        if isinstance(given, dict):
+            places |= {join([section, name]): text for name, text in given.items()}
     for part, text in places.items():
         if isinstance(text, str) and climbs(text):
             yield f"{key}.{part}", f"{short(text)}: {CLIMBING}"

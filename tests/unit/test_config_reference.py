@@ -54,7 +54,7 @@ def row(key):
     ("key", "cells"),
     [
         ("study", ["text", "required"]),
-        ("training.steps", ["whole number or null", "`null`", "≥ 1"]),
+        ("training.steps", ["whole number or null", "`null`", "≥ 1, ≤ 2^49"]),
         ("training.betas", ["list of 2 numbers", "`[0.9, 0.999]`", ""]),
         ("training.schedule", ["choice", "`constant`", "`constant`, `linear`, `cosine`"]),
         ("weight_decays", ["list of numbers", "`[0.0, 0.1]`", "at least 1; each ≥ 0, ≤ 100"]),
