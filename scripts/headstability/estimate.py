@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .costs import triangle_entries
 from .estimated_sizes import (
     FIXED,
     SIDECAR,
@@ -253,7 +254,7 @@ class Estimate:
     def _comparing(self, across: bool = False) -> float:
         """Products of the patterns of all heads within layers, and across layers, too."""
         lengths = self._lengths(self.study.config.stability.prompts)
-        entries = sum(length * (length + 1) // 2 for length in lengths)
+        entries = triangle_entries(lengths)
         return sum(
             2.0 * (c.refits * c.shape.heads) ** 2 * entries * layers
             for c in self.conditions.values()

@@ -8,8 +8,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from . import costs
 from .caches import ENTRY_CHUNK
 from .schema import Architecture
+from .shape import Shape
 
 # Bytes of what does not depend on the study, measured on finished ones.
 CHECKPOINT_HEADER, TENSOR_HEADER, SIMILARITY_HEADER = 2000, 90, 8000
@@ -105,15 +107,13 @@ _OTHER_TABLES = (2, 60)
 
 def parameters(shape: Architecture, context: int, vocabulary: int) -> int:
     """Number of weights and biases of a transformer of this project."""
-    d = shape.d_model
-    block = 4 * d * d + 4 * d + 2 * d
-    block += 8 * d * d + 5 * d + 2 * d if shape.mlp else 0
-    return 2 * vocabulary * d + vocabulary + context * d + 2 * d + shape.layers * block
+    sizes = Shape(shape.layers, shape.heads, shape.d_model, shape.mlp, context, vocabulary)
+    return costs.parameters(sizes)
 
 
 def cache_bytes(shape: Architecture, lengths: list[int], streams: int = 1) -> int:
     """Size of a cache of prompts of these lengths, BOS included (docs/methods.md, "Cache")."""
-    entries = sum(length * (length + 1) // 2 for length in lengths)
+    entries = costs.triangle_entries(lengths)
     chunk = min(ENTRY_CHUNK, entries)
     stored = math.ceil(entries / chunk) * chunk  # an incomplete last chunk is filled up
     positions = sum(lengths)
