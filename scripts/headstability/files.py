@@ -70,12 +70,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
-        lock = os.open(part, os.O_CREAT | os.O_RDWR, 0o666)
+        lock = _create_locked(part)
     except OSError as error:
         raise write_failure(path, error) from error
     try:
-        with suppress(OSError):  # a file system without locks still gets unique names
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield part
         part.chmod(0o666 & ~_umask())  # some writers make their files private
         _sync(part)
@@ -90,6 +88,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.close(lock)
 
 
+def _create_locked(part: Path) -> int:
+    """Create a temporary file that is this process's alone, and give the handle of its lock.
+
+    Between creating and locking it another writer may take the file for an abandoned one and
+    remove it; what is locked is then nobody's file, and the next one is created.
+    """
+    while True:
+        handle = os.open(part, os.O_CREAT | os.O_RDWR, 0o666)
+        with suppress(OSError):  # a file system without locks still gets unique names
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if _is_named(handle, part):
+            return handle
+        os.close(handle)
+
+
 def _remove_abandoned(path: Path) -> None:
     """Remove the temporary files of `path` whose writer is gone (its lock can be taken)."""
     for part in path.parent.glob(f".{path.name}.*.part"):
@@ -97,9 +110,19 @@ def _remove_abandoned(path: Path) -> None:
             handle = os.open(part, os.O_RDWR)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                part.unlink(missing_ok=True)
+                # Its writer may have renamed it just now and begun another one of this name.
+                if _is_named(handle, part):
+                    part.unlink(missing_ok=True)
             finally:
                 os.close(handle)
+
+
+def _is_named(handle: int, path: Path) -> bool:
+    """Whether `path` is (still) the name of an open file."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _umask() -> int:
