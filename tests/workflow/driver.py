@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import psutil
 import yaml
+from planner import Planner
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ("--configfile", "studies/smoke.yaml")
@@ -85,9 +87,15 @@ def wait_for(condition, process=None, timeout=180):
         time.sleep(0.01)
 
 
+@cache
+def _planner():
+    return Planner()
+
+
 def jobs(folder, *args):
     """What a dry run would do: the messages of its jobs, without those that only gather files."""
-    output = snakemake(folder, *args, "--dry-run")
+    status, output = _planner().run(folder, (*args, "--dry-run"), environment())
+    assert status == 0, output[-6000:]
     return sorted(re.findall(r"^Job \d+: (.*)$", output, flags=re.MULTILINE))
 
 
