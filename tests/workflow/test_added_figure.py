@@ -8,7 +8,15 @@ import pytest
 from driver import ROOT, SMOKE, snakemake
 
 PAGE = (ROOT / "docs/add-a-figure.md").read_text()
-STEP = r"(New file|To the end of|To `(\w+)` in) `([^`]+)`:\n\n```\w+\n(.*?)```"
+STEP = r"(New file|To the end of|To `([\w ]+)` in) `([^`]+)`:\n\n```\w+\n(.*?)```"
+
+
+def added(source, name, text):
+    """A module with `text` at the end of a dictionary that is a constant or has a key in one."""
+    beginning = re.compile(rf'^( *)(?:{name}\b[^\n]*=|"{name}":) \{{$', re.MULTILINE)
+    (begun,) = beginning.finditer(source)
+    end = source.index(f"\n{begun[1]}}}", begun.end()) + 1
+    return source[:end] + text + source[end:]
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +33,7 @@ def followed(smoke, tmp_path_factory):
         elif how == "To the end of":
             file.write_text(file.read_text() + text)
         else:
-            before, dictionary, after = re.split(
-                rf"(^{name}\b[^\n]*= \{{\n.*?^)(?=\}}$)",
-                file.read_text(),
-                flags=re.DOTALL | re.MULTILINE,
-            )
-            file.write_text(before + dictionary + text + after)
+            file.write_text(added(file.read_text(), name, text))
     (command,) = re.findall(r"```\nsnakemake (.*)\n```", PAGE)
     return folder, snakemake(folder, *command.split(), *SMOKE)
 
