@@ -20,7 +20,9 @@ def head_map(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
     grid = table.pivot(index="layer", columns="head", values="stability").sort_index(
         ascending=False
     )
-    figure = Figure(figsize=(max(PANEL, 0.42 * grid.shape[1] + 1.2), 0.36 * grid.shape[0] + 1.3))
+    # Of a layer or two, still as high as what is written beside the colours.
+    height = max(2.3, 0.36 * grid.shape[0] + 1.3)
+    figure = Figure(figsize=(max(PANEL, 0.42 * grid.shape[1] + 1.2), height))
     axes = figure.subplots()
     sns.heatmap(
         grid,
