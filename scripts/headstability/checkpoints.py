@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from .errors import DamagedFile, UserError
 from .files import NOT_AS_WRITTEN, SHA256_KEY, atomic_path, json_sha256, read_failure
@@ -102,6 +103,22 @@ def read_model(path: str | Path) -> tuple[Transformer, dict[str, Any]]:
     return own_model(tensors, header, path), header
 
 
+class _Undrawn(TorchFunctionMode):
+    """While it is active, layers draw no weights.
+
+    Theirs are overwritten, and on the meta device to draw loads torch's compiler, a second of every
+    job that reads a checkpoint.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
+
+
 def own_model(
     tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: str | Path
 ) -> Transformer:
@@ -112,7 +129,7 @@ def own_model(
     """
     try:
         shape = Shape(**header["shape"])
-        with torch.device("meta"):
+        with torch.device("meta"), _Undrawn():
             needed = {name: value.shape for name, value in Transformer(shape).state_dict().items()}
         for name, value in tensors.items():
             if value.dtype != torch.float32 or value.shape != needed.get(name):
@@ -122,6 +139,7 @@ def own_model(
             raise ValueError(f"{absent[0]} is absent")
     except (RuntimeError, ZeroDivisionError, *NOT_AS_WRITTEN) as error:
         raise read_failure(path, "not a complete checkpoint", error) from error
-    model = Transformer(shape)
+    with _Undrawn():
+        model = Transformer(shape)
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from test_model import SHAPES, random_model
@@ -10,6 +14,8 @@ from headstability.checkpoints import (
     write_weights,
 )
 from headstability.errors import DamagedFile, UserError
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.fixture
@@ -109,3 +115,18 @@ def test_scalars_and_empty_tensors(tmp_path):
     read, _ = read_tensors(path)
     assert read["scalar"] == 3
     assert read["empty"].shape == (0, 6)
+
+
+def test_reading_draws_no_weights_and_loads_no_compiler(path):
+    program = (
+        "import sys, torch\n"
+        "from headstability.loading import load_model\n"
+        "state = torch.get_rng_state()\n"
+        f"load_model({str(path)!r})\n"
+        "assert torch.equal(state, torch.get_rng_state())\n"
+        "assert not {'torch._dynamo', 'sympy'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=SCRIPTS, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
