@@ -24,7 +24,7 @@ from .triangles import triangle_entries
 READ_ERRORS = (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, RuntimeError)
 REMEDY = "Delete it and run the study again: it is made again, with what rests on it"
 # Attributes of a variable or store that hold for one refit alone.
-_OF_ONE_REFIT = ("layer_sha256", "cell", "weights_sha256")
+_OF_ONE_REFIT = ("coordinates_sha256", "layer_sha256", "cell", "weights_sha256")
 
 
 class Store:

@@ -39,7 +39,9 @@ def command(*args):
 
 
 def environment():
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))}
+    """That of the tests, without what is of them alone (of threads: tests/unit/conftest.py)."""
+    alien = ("SNAKEMAKE", "PYTEST", "OMP_", "MKL_", "OPENBLAS_")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(alien)}
     return clean | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
