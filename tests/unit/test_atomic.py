@@ -88,7 +88,7 @@ def test_a_live_writer_keeps_its_file_beside_another(tmp_path, slow):
     assert path.read_bytes() == b"third"
     assert len(names(tmp_path)) == 3
     for process in (first, second):
-        _, errors = process.communicate("go on\n", timeout=20)
+        _, errors = process.communicate("go on\n", timeout=60)
         assert (process.returncode, errors) == (0, "")
         assert path.read_bytes() == b"a" * 2000
     assert names(tmp_path) == ["x.bin"]

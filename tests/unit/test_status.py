@@ -330,7 +330,7 @@ def test_a_line_follows_cells_as_they_finish(study, monkeypatch):
     time.sleep(0.2)
     assert lines == [], "nothing has changed"
     finish(study, "train", refit="seed2")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not lines and time.monotonic() < deadline:
         time.sleep(0.01)
     end()
@@ -345,7 +345,7 @@ def test_a_line_follows_cells_as_they_finish(study, monkeypatch):
 def test_a_line_appears_now_and_then_in_any_case(study):
     lines = []
     end = follow(Observer(study), lines.append, interval=0.02, longest=0.1)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(lines) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     end()

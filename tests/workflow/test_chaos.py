@@ -82,7 +82,7 @@ def strike(process, way, draw):
     elif way == "snakemake":
         process.kill()
         process.wait(timeout=60)
-        wait_for(lambda: all(is_gone(job) for _, job in jobs), timeout=10)
+        wait_for(lambda: all(is_gone(job) for _, job in jobs), timeout=60)
     elif way == "job":
         jobs = [draw.choice(jobs)]
         jobs[0][1].kill()
@@ -97,7 +97,7 @@ def strike(process, way, draw):
             # Snakemake's handler asks for a lock that is not re-entrant: a signal that arrives
             # while the main thread holds it makes Snakemake wait for itself. Users kill it then.
             kill_group(process)
-    wait_for(lambda: all(is_gone(job) for _, job in jobs), timeout=10)
+    wait_for(lambda: all(is_gone(job) for _, job in jobs), timeout=60)
     return [rule for rule, _ in jobs]
 
 
@@ -213,7 +213,7 @@ def test_training_notices_that_snakemake_was_killed(unfinished, expected):
     assert rule == "train"
     process.kill()
     process.wait(timeout=60)
-    wait_for(lambda: is_gone(job), timeout=5)
+    wait_for(lambda: is_gone(job), timeout=60)
     assert "stopped by SIGTERM" in (unfinished / "run.log").read_text()
     unlock(unfinished, *TINY)
     snakemake(unfinished, TRAINED, "--cores", "1", *TINY)
@@ -227,7 +227,7 @@ def test_a_job_notices_that_snakemake_was_killed_while_it_was_starting(unfinishe
     ((_, job),) = running(process)
     process.kill()
     process.wait(timeout=60)
-    wait_for(lambda: is_gone(job), timeout=10)
+    wait_for(lambda: is_gone(job), timeout=60)
     assert not (unfinished / TRAINED).exists(), "the orphan worked on to the end"
 
 
@@ -260,7 +260,7 @@ def test_signals_to_a_training_job_save_its_state(unfinished, expected):
         assert not left_at or resumed_at(unfinished) == left_at
         ((_, job),) = running(process)
         job.send_signal(number)
-        wait_for(lambda j=job: is_gone(j), timeout=5)
+        wait_for(lambda j=job: is_gone(j), timeout=60)
         assert process.wait(timeout=60) != 0
         output = (unfinished / "run.log").read_text()
         message = re.findall(
