@@ -1,5 +1,5 @@
 # make          set up once, then run the default study (config.yaml)
-# make test     set up once, then run the tests, two at a time (WORKERS=0: in this process)
+# make test     set up once, then run the tests, three at a time (WORKERS=0: in this process)
 # make smoke    the smallest study, about two minutes
 # make figures  only figures (or any target: make TARGET=layer_stability)
 # make slurm    set up for a Slurm cluster as well (docs/slurm.md)
@@ -19,9 +19,10 @@ CONFIG ?=
 DEVICE ?=
 TARGET ?= all
 REPORT ?= report.html
-# What takes longest comes first, so that both workers end together.
+# What takes longest comes first, so that all workers end together. Three are for two cores: some
+# tests wait for a cluster, or for a signal to arrive.
 TESTS ?= tests/workflow tests/unit
-WORKERS ?= 2
+WORKERS ?= 3
 
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake

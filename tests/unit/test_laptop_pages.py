@@ -1,0 +1,49 @@
+"""What docs/laptop holds is one whole run of studies/laptop.yaml."""
+
+import json
+
+from test_quality import ROOT
+
+from headstability.config_file import read_config
+from headstability.files import SHA256_KEY, json_sha256
+from headstability.jobs import expected_files
+from headstability.study import Study
+
+FOLDER = ROOT / "docs/laptop"
+STUDY = ROOT / "studies/laptop.yaml"
+
+
+def test_it_was_run_with_the_study_that_is_shipped():
+    assert read_config(FOLDER / "config.yaml") == read_config(STUDY)
+
+
+def test_every_table_every_figure_and_the_claims_are_there():
+    study = Study(read_config(STUDY))
+    results = f"results/{study.name}/"
+    wanted = {path.removeprefix(results) for path, _ in expected_files(study)}
+    wanted = {
+        path
+        for path in wanted
+        if path == "claims.md" or path.split("/")[0] in ("tables", "figures")
+        if not path.endswith(".pdf")
+    }
+    found = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*") if path.is_file()}
+    assert found == wanted | {"config.yaml", "provenance.json"}
+    assert len(wanted) > 100
+
+
+def test_the_provenance_is_that_of_all_its_cells():
+    study = Study(read_config(STUDY))
+    cells = json.loads((FOLDER / "provenance.json").read_text())
+    names = {"{architecture}/wd{weight_decay}/{refit}".format(**cell) for cell in study.cells()}
+    assert set(cells) == names
+    for name, cell in cells.items():
+        recorded = cell.pop(SHA256_KEY)
+        assert json_sha256(cell) == recorded, f"{name} was altered"
+        assert cell["cell"] == name
+    assert len({cell["train_tokens_sha256"] for cell in cells.values()}) == 1
+    assert len({cell["weights_sha256"]["step1000"] for cell in cells.values()}) == len(cells)
+
+
+def test_it_is_small():
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) <= 5e6
