@@ -81,6 +81,7 @@ def _forest(panel: Axes, group: pd.DataFrame, labels: list[str]) -> None:
         )
     panel.set_yticks(range(len(labels)), labels)
     panel.set_ylim(len(labels) - 0.4, -0.6)
+    panel.locator_params(axis="x", nbins=5)
 
 
 def _legend(figure: Figure, measures: set[str]) -> None:
