@@ -41,7 +41,7 @@ def head_atlas(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
                 label.set(fontsize=LABEL, parse_math=False)
             panel.tick_params(axis="x", rotation=90)
             panel.tick_params(length=1.5, pad=1)
-        axes[row][0].set_ylabel(f"layer {layer}, head {head}\n{kind} of its layer\nquery token")
+        axes[row][0].set_ylabel(f"layer {layer}, head {head}\n{kind}\nquery token")
     for panel in axes[-1]:
         panel.set_xlabel("key token")
     figure.colorbar(image, ax=axes, label="attention", shrink=0.6 / len(heads) ** 0.5, aspect=30)
