@@ -2,15 +2,14 @@
 
 import os
 
+import threadpoolctl
+import torch
 from hypothesis import settings
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-# Workers share the cores: each computes on one, as jobs do. Libraries read these when they are
-# loaded, which is after this file.
+# Workers share the cores: each computes on one, as jobs do. What tests start is told nothing.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    for name in THREADS:
-        os.environ.setdefault(name, "1")
+    torch.set_num_threads(1)
+    threadpoolctl.threadpool_limits(1)
 
 # A run says whether a change broke something; an example nobody has tried yet is no part of it.
 # `pytest --hypothesis-profile=default` draws others.

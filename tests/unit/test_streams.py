@@ -1,5 +1,10 @@
 """From caches to tables of residual streams and norms."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import oracles
 import oracles_streams
@@ -16,6 +21,7 @@ from headstability.residual import residual_pairs
 from headstability.tables import streams as tables
 from headstability.weight_norms import matrix_norms, own_matrices, weight_matrices, weight_norm
 
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 PROMPTS = [[3, 1, 4, 1, 5], [3, 9, 2], [3, 2, 6, 5, 3, 5, 8, 9], [3, 7, 9]]
 REFITS = ["seed1", "seed2", "seed3"]
 CONDITION = {"architecture": "deep", "weight_decay": "0"}
@@ -208,3 +214,26 @@ def test_weight_norms_table(layers):
     two = tables.weight_norms_table(norms[norms["layer"] < 3], layers)
     assert two["pearson"].isna().all()
     assert (two["layers"] == 2).all()
+
+
+def test_norms_are_the_same_bits_with_any_number_of_threads():
+    program = (
+        "import numpy as np\n"
+        "from headstability.weight_norms import matrix_norms\n"
+        "draw = np.random.default_rng(0)\n"
+        "layers = [{'W_Q': draw.normal(size=(300, 400))} for _ in range(8)]\n"
+        "print(matrix_norms(layers)['W_Q'].tobytes().hex())\n"
+    )
+    found = set()
+    for threads in "12":
+        limits = {f"{library}_NUM_THREADS": threads for library in ("OMP", "MKL", "OPENBLAS")}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=SCRIPTS,
+            env={**os.environ, **limits},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.add(done.stdout)
+    assert len(found) == 1

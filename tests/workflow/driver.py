@@ -39,9 +39,7 @@ def command(*args):
 
 
 def environment():
-    """That of the tests, without what is of them alone (of threads: tests/unit/conftest.py)."""
-    alien = ("SNAKEMAKE", "PYTEST", "OMP_", "MKL_", "OPENBLAS_")
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(alien)}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))}
     return clean | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
