@@ -12,12 +12,14 @@ from pathlib import Path
 NEEDED = ("slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scontrol", "munged")
 PACKAGES = "apt-get install --no-install-recommends slurmctld slurmd slurm-client munge"
 ETC = Path("/etc/slurm")
+LINKS = (ETC / "slurm.conf", ETC / "gres.conf")
 HOSTS = Path("/etc/hosts")
 KEY = Path("/etc/munge/munge.key")
 LIMIT = 30  # seconds for any part of the cluster to come up or go down
 
 # The node claims more than the machine has: what is tested is who runs when, not how fast.
-CONFIG = """
+MARK = "# of tests/workflow/cluster.py"
+CONFIG = """{mark}
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
@@ -70,11 +72,29 @@ def why_not():
         return "only root can start a Slurm cluster"
     if missing := [name for name in NEEDED if shutil.which(name) is None]:
         return f"{', '.join(missing)} not installed ({PACKAGES})"
-    if (ETC / "slurm.conf").exists() or "SLURM_CONF" in os.environ:
+    if any(link.exists() and not left_behind(link) for link in LINKS) or "SLURM_CONF" in os.environ:
         return "this machine belongs to a Slurm cluster already"
     if not KEY.exists() and not os.access(KEY.parent, os.W_OK):
         return f"{KEY} is missing"
     return None
+
+
+def left_behind(link):
+    """Whether a link in /etc/slurm is of tests that were killed, whose cluster is gone, too."""
+    if not link.is_symlink():
+        return False
+    home = link.readlink().parent
+    with suppress(OSError):
+        if not (home / "slurm.conf").read_text().startswith(MARK):
+            return False
+    return not any(is_running(home, name) for name in ("slurmctld", "slurmd"))
+
+
+def is_running(home, name):
+    with suppress(OSError, ValueError):
+        number = int((home / f"{name}.pid").read_text())
+        return Path(f"/proc/{number}/comm").read_text().strip() == name
+    return False
 
 
 def wait_until(condition, what):
@@ -148,12 +168,16 @@ def cluster(home, default="YES"):
         (home / name).mkdir(parents=True)
     for number in range(2):
         os.mknod(home / f"gpu{number}", 0o666 | 0o020000, os.makedev(1, 3))  # like /dev/null
-    (home / "slurm.conf").write_text(CONFIG.format(host=host, home=home, default=default))
+    (home / "slurm.conf").write_text(
+        CONFIG.format(mark=MARK, host=host, home=home, default=default)
+    )
     (home / "gres.conf").write_text(f"Name=gpu File={home}/gpu[0-1]\n")
     ETC.mkdir(exist_ok=True)
-    links = [ETC / "slurm.conf", ETC / "gres.conf"]
+    for link in LINKS:
+        if left_behind(link):
+            link.unlink()
     try:
-        for link in links:
+        for link in LINKS:
             link.symlink_to(home / link.name)
         with host_resolves(host), munge():
             try:
@@ -169,7 +193,7 @@ def cluster(home, default="YES"):
                 stop(home / "slurmd.pid")
                 stop(home / "slurmctld.pid")
     finally:
-        for link in links:
+        for link in LINKS:
             link.unlink(missing_ok=True)
 
 
