@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .caches import pattern_of
 from .errors import UserError
-from .triangles import pattern_of
 
 # Characters that leave no mark, and what stands for them.
 _MARKS = {" ": "␣", "\n": "↵", "\t": "→"}

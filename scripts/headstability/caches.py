@@ -22,6 +22,7 @@ from zarr.storage import MemoryStore, ZipStore
 
 from .errors import DamagedFile
 from .files import atomic_path, missing, read_failure
+from .triangles import triangle_entries
 
 # Entries of a layer's patterns in one chunk; a layer of one refit never shares a chunk. Small, as
 # a few prompts of all refits and layers are read at a time: a chunk is read as a whole.
@@ -94,6 +95,29 @@ def open_cache(path: str | Path) -> xr.Dataset:
     if found != recorded:
         raise DamagedFile(path, f"its coordinates have sha256 {found}, recorded is {recorded}")
     return dataset
+
+
+def pattern_of(cache: xr.Dataset, layer: int, head: int, prompt: int) -> xr.DataArray:
+    """One head's full pattern on one prompt, from a cache.
+
+    Args:
+        cache: what `activations.activations` made or `caches.open_cache` opened.
+        layer: numbered from 1.
+        head: numbered from 1.
+        prompt: numbered from 1.
+
+    Returns:
+        (query, key), T x T, lower triangular, rows sum to 1.
+    """
+    lengths = cache["prompt_length"].values
+    starts = np.append(0, np.cumsum(triangle_entries(lengths)))
+    entries = slice(starts[prompt - 1], starts[prompt])
+    packed = cache["pattern"].sel(layer=layer, head=head).isel(entry=entries).values
+    length = int(lengths[prompt - 1])
+    full = np.zeros((length, length), dtype=packed.dtype)
+    full[np.tril_indices(length)] = packed
+    numbers = np.arange(1, length + 1)
+    return xr.DataArray(full, {"query": numbers, "key": numbers}, ("query", "key"))
 
 
 def _check_archive(path: str | Path) -> None:

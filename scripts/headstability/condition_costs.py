@@ -22,9 +22,9 @@ from .costs import (
     need,
     parameters,
     pattern_bytes,
-    triangle_entries,
 )
 from .shape import Shape
+from .triangles import triangle_entries
 
 DOUBLE = 8  # bytes of a float64
 # Operations an entry of a kernel matrix, a pattern or a list of neighbours costs beside products.
@@ -55,7 +55,7 @@ class Condition:
     @property
     def entries(self) -> int:
         """Pattern entries of one head."""
-        return triangle_entries(self.lengths)
+        return sum(map(triangle_entries, self.lengths))
 
     @property
     def positions(self) -> int:
@@ -75,7 +75,7 @@ class Condition:
     def slab(self, entries: int, layers: int) -> int:
         """Entries of a slab of at most `entries`: one prompt of all rows at least."""
         rows = layers * self.rows
-        return max(min(entries, rows * self.entries), rows * triangle_entries([max(self.lengths)]))
+        return max(min(entries, rows * self.entries), rows * triangle_entries(max(self.lengths)))
 
 
 def comparing_heads(condition: Condition, slab_entries: int, groups: int) -> Need:
@@ -175,7 +175,7 @@ def comparing_prefixes(
     layers, rows = condition.sizes.layers, condition.rows
     memory = 3 * FLOAT * condition.slab(slab_entries, layers) + condition.verifying
     memory += (len(lengths) + 3) * DOUBLE * layers * rows**2
-    flops = 2 * layers * rows**2 * prompts * triangle_entries(lengths)
+    flops = 2 * layers * rows**2 * prompts * sum(map(triangle_entries, lengths))
     return need(memory, flops / CORE_RATE + condition.reading)
 
 

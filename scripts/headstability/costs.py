@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .shape import Shape
+from .triangles import triangle_entries
 
 FLOAT = 4  # bytes of a float32
 MEGABYTE = 2**20
@@ -66,15 +67,29 @@ def parameters(sizes: Shape) -> int:
     return embeddings + sizes.layers * block_parameters(sizes) + 2 * width + unembedding
 
 
-def forward_flops(sizes: Shape, length: int) -> float:
-    """Operations a token of one forward pass: 2 a weight it meets, and 4 L T d of attention.
+def block_flops(sizes: Shape, length: int) -> float:
+    """Operations a token of one layer: 2 a weight it meets, and 4 T d of attention.
 
     Args:
-        sizes: the model; looking an embedding up costs nothing.
+        sizes: the model.
         length: positions T in a row.
     """
-    weights = sizes.layers * block_weights(sizes) + sizes.vocabulary * sizes.d_model
-    return 2 * weights + 4 * sizes.layers * length * sizes.d_model
+    return 2 * block_weights(sizes) + 4 * length * sizes.d_model
+
+
+def unembedding_flops(sizes: Shape) -> float:
+    """Operations a token of scoring the whole vocabulary."""
+    return 2 * sizes.vocabulary * sizes.d_model
+
+
+def forward_flops(sizes: Shape, length: int) -> float:
+    """Operations a token of one forward pass; looking an embedding up costs nothing.
+
+    Args:
+        sizes: the model.
+        length: positions T in a row.
+    """
+    return sizes.layers * block_flops(sizes, length) + unembedding_flops(sizes)
 
 
 def backward_bytes(sizes: Shape, rows: int, length: int) -> float:
@@ -183,16 +198,11 @@ def caching(sizes: Shape, lengths: Sequence[int], batch: int, streams: int = 1) 
     """
     tokens, longest = sum(lengths), max(lengths)
     stored = cache_bytes(sizes, lengths, streams)
-    labels = 16 * triangle_entries(lengths) + 16 * tokens
+    labels = 16 * sum(map(triangle_entries, lengths)) + 16 * tokens
     running = pattern_bytes(sizes, batch, longest) + layer_bytes(sizes, batch * longest)
     flops = tokens * forward_flops(sizes, longest)
     memory = 3 * (stored + labels) + 2 * FLOAT * parameters(sizes) + 2 * running
     return need(memory, flops / CORE_RATE + stored / WRITING_RATE)
-
-
-def triangle_entries(lengths: Sequence[int]) -> int:
-    """Entries of all lower triangles of a head's patterns."""
-    return sum(length * (length + 1) // 2 for length in lengths)
 
 
 def cache_bytes(sizes: Shape, lengths: Sequence[int], streams: int = 1) -> int:
@@ -200,7 +210,8 @@ def cache_bytes(sizes: Shape, lengths: Sequence[int], streams: int = 1) -> int:
     tokens = sum(lengths)
     # Of d_model entries: z and streams by token, means of z by prompt. Norms have one by token.
     vectors = (1 + streams) * tokens + len(lengths)
-    per_layer = sizes.heads * triangle_entries(lengths) + vectors * sizes.d_model + 2 * tokens
+    patterns = sizes.heads * sum(map(triangle_entries, lengths))
+    per_layer = patterns + vectors * sizes.d_model + 2 * tokens
     return FLOAT * sizes.layers * per_layer
 
 
@@ -220,9 +231,8 @@ def ablating(
     # For every head of a layer, that layer and those above are run again: half the model.
     again = methods * sizes.layers * sizes.heads
     passes = 2 + again * 0.5 * (1 + 1 / sizes.layers)
-    block = 2 * block_weights(sizes) * sizes.layers + 4 * sizes.layers * longest * sizes.d_model
-    logits = 2 * sizes.vocabulary * sizes.d_model
-    flops = tokens * (passes * block + (1 + again) * logits)
+    layers = passes * sizes.layers
+    flops = tokens * (layers * block_flops(sizes, longest) + (1 + again) * unembedding_flops(sizes))
     running = pattern_bytes(sizes, batch, longest)
     running += layer_bytes(sizes, variants * batch * longest)
     # Logits of one variant at a time, with what the loss makes of them.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .costs import triangle_entries
+from .costs import block_flops, forward_flops, training_flops, unembedding_flops
 from .estimated_sizes import (
     FIXED,
     SIDECAR,
@@ -24,9 +24,10 @@ from .estimated_sizes import (
 )
 from .files import read_json
 from .jobs import expected_files, job_count
-from .schema import Architecture
 from .schema_data import BpeTokenizer, DataCorpus, HeldOutPrompts
+from .shape import Shape
 from .study import Study
+from .triangles import triangle_entries
 
 # Rules whose jobs leave a benchmark.
 BENCHMARKED = {"tokens", "train", "cache", "similarity", "stability", "ablation", "evaluate"}
@@ -72,22 +73,6 @@ class Stage:
     def seconds(self, speed: float) -> float:
         """Time on one device that does `speed` operations a second, start-up included."""
         return self.jobs * JOB_SECONDS + self.operations / speed
-
-
-def forward_operations(
-    shape: Architecture, length: int, vocabulary: int, layers: float | None = None
-) -> float:
-    """Operations per token of a forward pass over rows of `length` positions.
-
-    Args:
-        shape: of the transformer.
-        length: positions in a row.
-        vocabulary: token ids, all scored by the unembedding.
-        layers: how many layers are run; None: all.
-    """
-    d = shape.d_model
-    block = 2 * (12 if shape.mlp else 4) * d * d + 4 * length * d
-    return (shape.layers if layers is None else layers) * block + 2 * vocabulary * d
 
 
 class Estimate:
@@ -157,7 +142,7 @@ class Estimate:
         if name.endswith(".zarr.zip"):
             return cache_bytes(shape, self._lengths(name.split(".")[0]), condition.streams)
         if name.endswith(".safetensors"):
-            return checkpoint_bytes(shape, self.context, self.vocabulary)
+            return checkpoint_bytes(shape)
         return table_bytes(path, condition) if name.endswith(".csv") else FIXED[Path(path).suffix]
 
     def _documents_bytes(self) -> float:
@@ -174,7 +159,7 @@ class Estimate:
         lengths = config.prompt_lengths.tokens or [n for n in _LENGTHS if n < max(prompts)]
         return {
             f"{one['architecture']}/wd{one['weight_decay']}": Condition(
-                shape=config.architectures[one["architecture"]],
+                shape=self._shape(one["architecture"]),
                 refits=len(study.refits),
                 prompts=len(prompts),
                 lengths=len(lengths),
@@ -202,11 +187,18 @@ class Estimate:
         size = path.stat().st_size if path.is_file() else 22_000
         return [51] * max(1, size // 210)
 
-    def _cells(self, rule: str) -> list[Architecture]:
+    def _shape(self, architecture: str) -> Shape:
+        one = self.study.config.architectures[architecture]
+        return Shape(one.layers, one.heads, one.d_model, one.mlp, self.context, self.vocabulary)
+
+    def _cells(self, rule: str) -> list[Shape]:
         """The shape of every cell a rule makes."""
         count = len(self.study.refits) * len(self.study.weight_decays)
-        shapes = self.study.config.architectures
-        return [shapes[name] for name in self.study.architectures_of(rule)] * count
+        return [self._shape(name) for name in self.study.architectures_of(rule)] * count
+
+    def _forward(self, rule: str) -> list[float]:
+        """Operations a token of every cell a rule makes, in rows of the context."""
+        return [forward_flops(shape, self.context) for shape in self._cells(rule)]
 
     def _evaluated_rows(self) -> int:
         rows = self.tokens * self.study.config.corpus.held_out / (self.context - 1)
@@ -217,22 +209,16 @@ class Estimate:
         seen = self.study.steps * training.batch * self.context
         evaluations = 1 + math.ceil(self.study.steps / training.evaluate_every)
         judged = evaluations * self._evaluated_rows() * self.context
-        return sum(
-            (3 * seen + judged) * forward_operations(shape, self.context, self.vocabulary)
-            for shape in self._cells("train")
-        )
+        return sum(training_flops(shape, seen, judged) for shape in self._cells("train"))
 
     def _importing(self) -> float:
         judged = self._evaluated_rows() * self.context
-        return sum(
-            judged * forward_operations(shape, self.context, self.vocabulary)
-            for shape in self._cells("import_weights")
-        )
+        return judged * sum(self._forward("import_weights"))
 
     def _caching(self) -> float:
         lengths = self._lengths(self.study.config.stability.prompts)
         return sum(
-            length * forward_operations(shape, length, 0)
+            length * shape.layers * block_flops(shape, length)
             for shape in self._cells("cache")
             for length in lengths
         )
@@ -247,14 +233,14 @@ class Estimate:
             runs = shape.heads * shape.layers * len(config.methods)
             layers = runs * (shape.layers + 1) / 2
             for length in lengths:
-                block = forward_operations(shape, length, 0, layers)
-                total += length * (block + runs * 2 * self.vocabulary * shape.d_model)
+                block = layers * block_flops(shape, length)
+                total += length * (block + runs * unembedding_flops(shape))
         return total
 
     def _comparing(self, across: bool = False) -> float:
         """Products of the patterns of all heads within layers, and across layers, too."""
         lengths = self._lengths(self.study.config.stability.prompts)
-        entries = triangle_entries(lengths)
+        entries = sum(map(triangle_entries, lengths))
         return sum(
             2.0 * (c.refits * c.shape.heads) ** 2 * entries * layers
             for c in self.conditions.values()
@@ -271,10 +257,7 @@ class Estimate:
 
     def _evaluating(self) -> float:
         tokens = self.tokens * self.study.config.corpus.held_out
-        return sum(
-            tokens * forward_operations(shape, self.context, self.vocabulary)
-            for shape in self._cells("evaluate")
-        )
+        return tokens * sum(self._forward("evaluate"))
 
 
 def _corpus_characters(study: Study, width: float) -> float:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from . import costs
 from .caches import ENTRY_CHUNK
-from .schema import Architecture
 from .shape import Shape
+from .triangles import triangle_entries
 
 # Bytes of what does not depend on the study, measured on finished ones.
 CHECKPOINT_HEADER, TENSOR_HEADER, SIMILARITY_HEADER = 2000, 90, 8000
@@ -29,7 +29,7 @@ class Condition:
     """What rows of a condition's tables are counted by.
 
     Attributes:
-        shape: its architecture.
+        shape: of its models.
         refits: R.
         prompts: in the prompt set stability is measured on.
         lengths: of prefixes of prompts.
@@ -39,7 +39,7 @@ class Condition:
         steps: rows of a training table.
     """
 
-    shape: Architecture
+    shape: Shape
     refits: int
     prompts: int
     lengths: int
@@ -105,15 +105,9 @@ _TABLE_ROWS: dict[str, tuple[int, Callable[[Condition], float]]] = {
 _OTHER_TABLES = (2, 60)
 
 
-def parameters(shape: Architecture, context: int, vocabulary: int) -> int:
-    """Number of weights and biases of a transformer of this project."""
-    sizes = Shape(shape.layers, shape.heads, shape.d_model, shape.mlp, context, vocabulary)
-    return costs.parameters(sizes)
-
-
-def cache_bytes(shape: Architecture, lengths: list[int], streams: int = 1) -> int:
+def cache_bytes(shape: Shape, lengths: list[int], streams: int = 1) -> int:
     """Size of a cache of prompts of these lengths, BOS included (docs/methods.md, "Cache")."""
-    entries = costs.triangle_entries(lengths)
+    entries = sum(map(triangle_entries, lengths))
     chunk = min(ENTRY_CHUNK, entries)
     stored = math.ceil(entries / chunk) * chunk  # an incomplete last chunk is filled up
     positions = sum(lengths)
@@ -124,18 +118,18 @@ def cache_bytes(shape: Architecture, lengths: list[int], streams: int = 1) -> in
     return 4 * floats + 16 * entries + 16 * positions + header
 
 
-def similarity_bytes(shape: Architecture, refits: int, prompts: int) -> int:
+def similarity_bytes(shape: Shape, refits: int, prompts: int) -> int:
     """Size of the similarities of a condition: within layers by group, and across layers."""
     heads = (refits * shape.heads) ** 2
     groups = min(_GROUPS, prompts)
     return 4 * heads * (shape.layers * groups + shape.layers**2) + SIMILARITY_HEADER
 
 
-def checkpoint_bytes(shape: Architecture, context: int, vocabulary: int) -> int:
+def checkpoint_bytes(shape: Shape) -> int:
     """Size of a checkpoint."""
     tensors = 6 + shape.layers * (12 if shape.mlp else 6)
     header = CHECKPOINT_HEADER + tensors * TENSOR_HEADER
-    return 4 * parameters(shape, context, vocabulary) + header
+    return 4 * costs.parameters(shape) + header
 
 
 def table_bytes(path: str, condition: Condition) -> int:

@@ -12,12 +12,12 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
 from headstability.ablation import ablate_heads
 from headstability.activations import activations
+from headstability.caches import pattern_of
 from headstability.perplexity import text_nll
 from headstability.role_prompts import synthetic_scores
 from headstability.roles import role_scores
 from headstability.sources.adapters import FAMILIES, ForeignModel
 from headstability.sources.matrices import layer_matrices
-from headstability.triangles import pattern_of
 from headstability.weight_norms import matrix_norms
 
 CPU = torch.device("cpu")

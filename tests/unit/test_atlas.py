@@ -9,14 +9,13 @@ from test_model import SHAPES, random_model
 
 from headstability.activations import activations
 from headstability.atlas import atlas_table, choose_heads, token_labels, visible
-from headstability.caches import write_cache
+from headstability.caches import pattern_of, write_cache
 from headstability.conditions import condition_similarity
 from headstability.errors import UserError
 from headstability.files import read_csv, write_csv
 from headstability.plots.atlas import head_atlas
 from headstability.plots.style import set_style
 from headstability.tables.measures import condition_tables
-from headstability.triangles import pattern_of
 
 REFITS = ["seed1", "seed2", "seed3"]
 SHAPE = SHAPES[0]

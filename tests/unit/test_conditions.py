@@ -8,14 +8,13 @@ from test_model import SHAPES, random_model
 
 from headstability import conditions
 from headstability.activations import activations
-from headstability.caches import write_cache
+from headstability.caches import pattern_of, write_cache
 from headstability.conditions import condition_similarity, open_similarity, pattern_slabs
 from headstability.errors import DamagedFile, UserError
 from headstability.files import write_json
 from headstability.identity import identity_table
 from headstability.refit_caches import open_refits
 from headstability.tables.measures import condition_tables
-from headstability.triangles import pattern_of
 from headstability.verify import _check
 
 REFITS = ["seed1", "seed2", "seed3"]

@@ -15,9 +15,8 @@ from driver import SMOKE, jobs, snakemake
 from matplotlib.image import imread
 from safetensors.numpy import load_file
 
-from headstability.caches import open_cache
+from headstability.caches import open_cache, pattern_of
 from headstability.catalogue import ALSO, FIGURES
-from headstability.triangles import pattern_of
 
 CONDITIONS = [(a, w) for a in ("one", "two") for w in ("0", "0.1")]
 REFITS = ["seed1", "seed2"]

@@ -11,9 +11,8 @@ from safetensors.numpy import load_file
 from test_end_to_end import CONDITIONS, REFITS, SHAPES, STEP, cell
 from tokenizers import Tokenizer
 
-from headstability.caches import open_cache
+from headstability.caches import open_cache, pattern_of
 from headstability.files import read_csv
-from headstability.triangles import pattern_of
 
 CONTEXT = 32
 INCLUDED = ["layer_stability", "stability_ablation", "perplexity", "prompt_length", "head_atlas"]

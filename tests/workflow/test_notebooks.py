@@ -15,11 +15,10 @@ from driver import ROOT, SMOKE, TINY, environment, kill_group, running, start, w
 from matplotlib.image import imread
 
 from headstability.access import open_study
-from headstability.caches import open_cache
+from headstability.caches import open_cache, pattern_of
 from headstability.errors import UserError
 from headstability.files import read_csv
 from headstability.record import record_config, recorded_config
-from headstability.triangles import pattern_of
 
 CELL = "two/wd0.1/seed2"
 CACHE = f"cells/{CELL}/caches/step30/passages.zarr.zip"
