@@ -1,6 +1,5 @@
 """Where the weights of each cell are that were trained elsewhere: config to files."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -11,7 +10,6 @@ from .sources.folders import CONFIG, INDICES, WEIGHTS
 Source = TransformerLensSource | HuggingFaceSource
 # Names in braces that a place may hold.
 PLACEHOLDERS = ("seed", "init_seed", "data_seed", "step", "decay", "name")
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)

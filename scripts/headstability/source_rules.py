@@ -5,7 +5,8 @@ from typing import Any
 
 from .config_words import join, short
 from .paths import format_weight_decay
-from .source_places import COMMIT, PLACEHOLDERS, placeholders
+from .source_places import PLACEHOLDERS, placeholders
+from .sources.folders import COMMIT
 
 _TOKENIZER_PARTS = ("repo", "revision", "path")
 CLIMBING = "a place in a repository may not hold .. or line breaks, or begin with /; correct it"

@@ -34,10 +34,9 @@ from huggingface_hub.utils import build_hf_headers
 from ..errors import UserError
 from ..files import sha256_file, write_failure
 from ..progress import Progress
-from .folders import CONFIG, weights_names
+from .folders import COMMIT, CONFIG, weights_names
 from .tensors import check_sha256
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -68,7 +67,7 @@ class Hub:
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self.cache = Path(cache or constants.HF_HUB_CACHE)
         # The commit a tag or branch stands for, once known: all files come from that one.
-        self.commit = revision if _COMMIT.fullmatch(revision) else None
+        self.commit = revision if COMMIT.fullmatch(revision) else None
 
     def cached(self, name: str) -> Path | None:
         """A file of the repository in the cache; None if it is not there."""
@@ -260,7 +259,7 @@ def _is_content(path: Path, etag: str) -> bool:
     """Whether a file is what the hub's tag says: the sha256 of a large file, git's of a small."""
     if _SHA256.fullmatch(etag):
         return sha256_file(path) == etag
-    if _COMMIT.fullmatch(etag):
+    if COMMIT.fullmatch(etag):
         data = path.read_bytes()
         return hashlib.sha1(f"blob {len(data)}\0".encode() + data).hexdigest() == etag
     return True

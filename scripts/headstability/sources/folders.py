@@ -1,6 +1,7 @@
 """The files of a model in the format of the Hugging Face hub, by name only."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from ..errors import UserError
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 INDICES = tuple(f"{name}.index.json" for name in WEIGHTS)
 CONFIG = "config.json"
+# A revision that can never mean something else.
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
