@@ -88,6 +88,11 @@ def minutes(rule):
     return runtime
 
 
+def tokenising_threads(wildcards):
+    """Threads of the job that tokenises the corpus. Snakemake gives as many as there are."""
+    return needs.tokenising_threads()
+
+
 def enter_cluster():
     """Before the first job is submitted: would Slurm take it, and what must it know?"""
     try:

@@ -58,8 +58,7 @@ rule tokens:
         paths.benchmark_of("tokens")
     conda:
         "../envs/compute.yaml"
-    # Snakemake gives as many of these as there are.
-    threads: 16
+    threads: tokenising_threads
     resources:
         mem_mb=memory("tokens"),
         runtime=minutes("tokens"),

@@ -34,6 +34,7 @@ FETCHED_PROMPTS = (64,) * 200  # tokens; twice what the paper's are, which are n
 TOKEN_BYTES = 5  # of text a token stands for
 UNPACKED = 4  # times the size of a compressed file
 STREAMED = 2**23  # bytes of a data set held at once: tokenising, datasets
+TEXT_A_THREAD, MOST_THREADS = 2**23, 16  # bytes of text that keep a thread of `tokens` busy
 PREFIX_TOKENS = (5, 10, 20, 30, 40, 50)  # prompt_length
 
 # The wildcards the size of a job depends on.
@@ -125,6 +126,10 @@ class Needs:
         found = [_bytes_of(path) for path in corpus.paths]
         largest = max(found, default=0)
         return sum(found), largest if corpus.documents == "file" else largest // 50
+
+    def tokenising_threads(self) -> int:
+        """Threads worth having for tokenising the corpus: nodes of a cluster may have few."""
+        return min(1 + self.text_bytes()[0] // TEXT_A_THREAD, MOST_THREADS)
 
     def lengths(self, prompts: str) -> list[int]:
         """Tokens of each prompt of a set, BOS included; of a file, at most one a byte."""

@@ -118,8 +118,18 @@ def test_sizes_of_the_users_files_count(tmp_path):
     )
     found = Needs(study)
     assert found.text_bytes() == (50_000, 50_000)
+    assert found.tokenising_threads() == 1
     assert found.vocabulary() == 301
     assert found.lengths("mine") == [4, 16, 64]  # a token a byte at most; 64 is the context
+
+
+@pytest.mark.parametrize(("size", "threads"), [(0, 1), (2**23 - 1, 1), (2**23, 2), (2**30, 16)])
+def test_tokenising_takes_more_threads_for_more_text(tmp_path, size, threads):
+    text = tmp_path / "text.txt"
+    with text.open("wb") as file:
+        file.truncate(size)
+    corpus = {"type": "text", "paths": [str(text)], "documents": "file"}
+    assert Needs(Study(STUDY | {"corpus": corpus})).tokenising_threads() == threads
 
 
 def test_files_that_cannot_be_read_are_left_to_their_own_job(tmp_path):
