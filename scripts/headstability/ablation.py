@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .activations import batches_by_length, pad_batch
 from .nll import summed_nll
-from .precision import products
+from .precision import inference
 from .traced import TracedModel
 
 PROMPTS_PER_BATCH = 16
@@ -75,7 +75,7 @@ def ablate_heads(
     device = model.device
     total, count, done = 0.0, 0, 0
     ablated = {method: np.zeros((shape.layers, shape.heads)) for method in methods}
-    with torch.inference_mode(), products("float32", device):
+    with inference(model.modules(), device):
         vectors = _replacements(model, prompts, bos, methods)
         for indices in batches_by_length(prompts, PROMPTS_PER_BATCH):
             tokens = pad_batch([prompts[index] for index in indices], pad=bos).to(device)

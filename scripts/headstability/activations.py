@@ -7,7 +7,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from .precision import products
+from .precision import inference
 from .traced import TracedModel
 from .triangles import triangle_entries
 
@@ -78,7 +78,7 @@ def activations(
     entry_start = np.append(0, np.cumsum(triangle_entries(lengths)))
     position_start = np.append(0, np.cumsum(lengths))
     out = _empty(model, len(prompts), int(entry_start[-1]), int(position_start[-1]), streams)
-    with torch.inference_mode(), products("float32", device):
+    with inference(model.modules(), device):
         for indices in batches_by_length(prompts, batch):
             tokens = pad_batch([prompts[index] for index in indices], pad=0).to(device)
             triangles = {n: _flat_triangle(n, tokens.shape[1]) for n in set(lengths[indices])}
@@ -93,7 +93,7 @@ def activations(
                     length = lengths[index]
                     entries = slice(entry_start[index], entry_start[index + 1])
                     positions = slice(position_start[index], position_start[index + 1])
-                    out["pattern"][layer, :, entries] = flat[row][:, triangles[length]]
+                    out["pattern"][layer, :, entries] = flat[row].take(triangles[length], axis=1)
                     out["z"][layer, :, positions] = z[row, :, :length]
                     out["z_mean"][layer, :, index] = z[row, :, :length].mean(1, dtype=np.float64)
                     for name, values in kept.items():

@@ -46,7 +46,8 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each [batch, head, position, d_head]."""
-        query, key, value = split_heads(self.qkv(x), self.heads)
+        # One copy for all three: products would copy each, and keys much slower for being turned.
+        query, key, value = split_heads(self.qkv(x), self.heads).contiguous()
         return query, key, value
 
     def write(self, z: Tensor) -> Tensor:
@@ -60,9 +61,9 @@ class Attention(nn.Module):
     def pattern_and_z(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Explicit attention: pattern [batch, head, query, key], z [batch, head, query, d_head]."""
         query, key, value = self.project(x)
-        scores = query @ key.transpose(-1, -2) / math.sqrt(self.d_head)
+        scores = (query @ key.transpose(-1, -2)).div_(math.sqrt(self.d_head))
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
-        pattern = scores.masked_fill(future, float("-inf")).softmax(-1)
+        pattern = scores.masked_fill_(future, float("-inf")).softmax(-1)
         return pattern, pattern @ value
 
 

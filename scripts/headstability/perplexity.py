@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from .nll import summed_nll
-from .precision import products
+from .precision import inference
 from .traced import TracedModel
 
 # Positions run at once: bounds the logits, which are the largest array.
@@ -47,7 +47,7 @@ def text_nll(model: TracedModel, ids: np.ndarray, bos: int, context: int) -> tup
     whole = len(cut) - (len(cut[-1]) < len(cut[0]))
     batches = [cut[start : min(start + size, whole)] for start in range(0, whole, size)]
     count, total = 0, 0.0
-    with torch.inference_mode(), products("float32", device):
+    with inference(model.modules(), device):
         for batch in [*batches, cut[whole:]]:
             if len(batch) == 0:
                 continue

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from .precision import inference
 from .roles import role_scores
 from .traced import TracedModel
 
@@ -44,7 +45,7 @@ def _slabs(
     rows, columns = np.tril_indices(len(prompts[0]))
     for start in range(0, len(prompts), PROMPTS_PER_BATCH):
         batch = prompts[start : start + PROMPTS_PER_BATCH]
-        with torch.inference_mode():
+        with inference(model.modules(), device):
             traces = model.trace(torch.tensor(batch, device=device))
             patterns = np.stack([trace.pattern.cpu().numpy() for trace in traces])
         packed = patterns[..., rows, columns]  # [layer, prompt, head, entry]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .model import LayerTrace
 
@@ -81,6 +81,9 @@ class TracedModel(Protocol):
     @property
     def blocks(self) -> Sequence[TracedBlock]:
         """Its layers, in order."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Its modules, linear layers among them."""
 
     def to(self, device: torch.device) -> Self:
         """The model, moved to a device."""

@@ -19,6 +19,7 @@ from ..files import sha256_file
 from ..loading import load_model
 from ..model import Transformer
 from ..nll import summed_nll
+from ..precision import inference
 from ..tokens import TokenFile
 from ..traced import TracedModel
 from .folders import CONFIG, open_folder
@@ -156,7 +157,7 @@ def held_out_loss(
     model, _ = load_model(checkpoint)
     model = model.to(device)
     total, count = 0.0, 0
-    with torch.inference_mode():
+    with inference(model.modules(), device):
         for row in rows:
             tokens = torch.from_numpy(row)[None].to(device)
             used = tokens[:, 1:] != bos
