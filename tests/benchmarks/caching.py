@@ -1,6 +1,7 @@
 """Speed of caching beside TransformerLens; prints a table in Markdown.
 
     python tests/benchmarks/caching.py
+    python tests/benchmarks/caching.py --layers     # linear layers alone, packed and not
 
 Run it in an environment of its own, with transformer-lens 3.9.0; without it that side is left out.
 Sides take turns in one process; a side's time is its shortest, by the clock and of processors.
@@ -8,6 +9,7 @@ The paper's l8_h8 shape with random weights, vocabulary 5,000, 100 prompts of 51
 """
 
 import argparse
+import copy
 import importlib
 import importlib.util
 import os
@@ -29,10 +31,44 @@ from headstability.activations import activations  # noqa: E402
 from headstability.caches import write_cache  # noqa: E402
 from headstability.memory import keep_freed_memory  # noqa: E402
 from headstability.model import Transformer  # noqa: E402
+from headstability.precision import PackedLinear, products  # noqa: E402
 from headstability.shape import Shape  # noqa: E402
 
 LAYERS, HEADS, WIDTH, CONTEXT, VOCABULARY = 8, 8, 512, 1024, 5000
 PROMPTS, LENGTH = 100, 51
+
+
+# Inputs and outputs of the linear layers of a layer: queries, keys and values; output; MLP.
+LINEAR = [(WIDTH, 3 * WIDTH), (WIDTH, WIDTH), (WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH)]
+
+
+def linear_layers(repeat, threads):
+    """GFLOP/s of linear layers on a batch of 8 prompts; their errors, GELU after them or within."""
+    rows = 8 * LENGTH
+    print(f"{rows} rows, threads: {threads}.\n")
+    print("| linear layer | PyTorch's | packed | packed, GELU within |")
+    print("|---|---|---|---|")
+    errors = np.zeros(2)
+    with torch.inference_mode(), products("float32", torch.device("cpu")):
+        for width, columns in LINEAR:
+            layer, x = torch.nn.Linear(width, columns), torch.randn(rows, width)
+            packed = PackedLinear(layer)
+            packed(x)
+            within = (packed.packed, layer.bias, "gelu", [], "none")
+            sides = {
+                "plain": lambda layer=layer, x=x: layer(x),
+                "packed": lambda packed=packed, x=x: packed(x),
+                "within": lambda x=x, w=within: torch.ops.mkldnn._linear_pointwise(x, *w),
+            }
+            found = {name: times for name, (_, times) in fastest(100 * repeat, sides).items()}
+            exact = torch.nn.functional.gelu(copy.deepcopy(layer).double()(x.double()))
+            after = torch.nn.functional.gelu(layer(x)), sides["within"]()
+            errors = np.maximum(errors, [(one - exact).abs().max() for one in after])
+            rates = " | ".join(
+                f"{2e-9 * rows * width * columns / one[0]:.0f}" for one in found.values()
+            )
+            print(f"| {width:,} to {columns:,} | {rates} |")
+    print(f"\nLargest error with GELU after the layer {errors[0]:.1e}, within it {errors[1]:.1e}.")
 
 
 def main():
@@ -42,8 +78,11 @@ def main():
         "--prompts", type=int, default=20, help="prompts TransformerLens is timed on"
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--layers", action="store_true", help="linear layers alone")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
+    if chosen.layers:
+        return linear_layers(chosen.repeat, chosen.threads)
     keep_freed_memory()  # as the rule does; it serves both sides
     model = Transformer(Shape(LAYERS, HEADS, WIDTH, True, CONTEXT, VOCABULARY))
     model.initialise(0)

@@ -37,6 +37,7 @@ from baselines import published_stability  # noqa: E402
 from headstability import conditions, similarity  # noqa: E402
 from headstability.activations import activations  # noqa: E402
 from headstability.caches import write_cache  # noqa: E402
+from headstability.memory import keep_freed_memory  # noqa: E402
 from headstability.model import Transformer  # noqa: E402
 from headstability.shape import Shape  # noqa: E402
 from headstability.tables.measures import condition_tables  # noqa: E402
@@ -285,6 +286,7 @@ def main():
     parser.add_argument("--repeat", type=int, default=5, help="turns of each side")
     parser.add_argument("--prompts", type=int, default=4, help="prompts of the published side")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the rule `cache` does; it serves both sides
     peak = gemm_peak()
     print(
         f"{processor()}, {os.cpu_count()} cores; NumPy {np.__version__}, torch "

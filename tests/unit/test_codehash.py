@@ -264,7 +264,7 @@ EDITS = {
     "engine": TRAINING,
     "recipe": TRAINING,
     "memory": {"train", "cache", "ablation", "evaluate"},
-    "precision": {"train", "ablation", "evaluate", "cache"},
+    "precision": {"train", "ablation", "evaluate", "cache", "import_weights", "role_scores"},
     "perplexity": {"evaluate"},
     "texts": {"evaluate"},
     "prompt_length": {"prefixes"},
