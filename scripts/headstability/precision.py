@@ -117,7 +117,7 @@ def packing_is_exact() -> bool:
 
     def multiply(left: Tensor, right: Tensor) -> Tensor:
         size = len(right)
-        layer = nn.Linear(size, size)
+        layer = nn.utils.skip_init(nn.Linear, size, size)  # draws no random numbers
         layer.weight.copy_(right.T)
         layer.bias.zero_()
         return PackedLinear(layer)(left)

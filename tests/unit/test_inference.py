@@ -87,6 +87,12 @@ def test_a_packed_layer_takes_what_does_not_lie_in_order():
         assert torch.allclose(found.double(), layer.double()(x.double()), atol=1e-6)
 
 
+def test_finding_out_draws_no_random_numbers(unsure):
+    before = torch.random.get_rng_state()
+    packing_is_exact()
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_a_later_block_sees_weights_that_changed_in_between():
     one = model()
     with inference(one.modules(), CPU):

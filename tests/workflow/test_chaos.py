@@ -50,8 +50,8 @@ def stage_of(rule):
     return rule if rule in STAGES else "figures"
 
 
-def is_at(process, stage):
-    return any(stage_of(rule) == stage for rule, _ in running(process))
+def jobs_of(process, stage):
+    return [(rule, job) for rule, job in running(process) if stage_of(rule) == stage]
 
 
 def reach(folder, stage, draw):
@@ -63,18 +63,18 @@ def reach(folder, stage, draw):
         planned = snakemake(folder, "--dry-run", *TINY)
         again = () if re.search(rf"^{rule} +\d", planned, re.MULTILINE) else ("--forcerun", rule)
         process = start(folder, "--cores", "2", *TINY, *OFTEN, *again)
-        wait_for(lambda p=process: is_at(p, stage), process)
+        wait_for(lambda p=process: jobs_of(p, stage), process)
         # How long a stage takes depends on the machine: wait half as long after every miss.
         end = time.monotonic() + draw.uniform(0, longest / 2**attempt)
-        while time.monotonic() < end and is_at(process, stage):
+        while time.monotonic() < end and jobs_of(process, stage):
             time.sleep(0.02)
-        if running(process):
+        if jobs_of(process, stage):
             return process
         process.wait(timeout=400)
     raise AssertionError(f"{stage} always ended before it could be killed")
 
 
-def strike(process, way, draw):
+def strike(process, stage, way, draw):
     """Kill a run in one of the WAYS and see it end; returns the rules whose jobs were hit."""
     jobs = running(process)
     if way == "machine":
@@ -84,8 +84,10 @@ def strike(process, way, draw):
         process.wait(timeout=60)
         wait_for(lambda: all(is_gone(job) for _, job in jobs), timeout=60)
     elif way == "job":
-        jobs = [draw.choice(jobs)]
-        jobs[0][1].kill()
+        meant = jobs_of(process, stage) or jobs  # none if all ended in that very moment
+        jobs = draw.sample(meant, min(1, len(meant)))
+        for _, job in jobs:
+            job.kill()
         process.wait(timeout=400)
     else:
         # A closed session signals Snakemake alone, Ctrl-C all of its group.
@@ -116,7 +118,7 @@ def survive(folder, expected, stages, seed):
     for stage, way in zip(stages, ways, strict=False):
         for _ in range(5):
             process = reach(folder, stage, draw)
-            rules = strike(process, way, draw)
+            rules = strike(process, stage, way, draw)
             print(f"{way} during {', '.join(rules)}")
             if process.returncode != 0:
                 break  # otherwise what was to be killed ended in that very moment
@@ -289,8 +291,8 @@ def test_what_is_below_a_job_that_failed_after_an_edit_is_not_left_stale(tiny, t
     assert loop in script.read_text()
     script.write_text(script.read_text().replace(loop, f"{loop}        {half}\n"))
     process = start(folder, "--cores", "1", *TINY)
-    wait_for(lambda: is_at(process, "stability"), process)
-    assert strike(process, "job", random.Random(0)) == ["stability"]
+    wait_for(lambda: jobs_of(process, "stability"), process)
+    assert strike(process, "stability", "job", random.Random(0)) == ["stability"]
     snakemake(folder, "--cores", "2", *TINY)
     after = contents(folder / "results/tiny")
     assert after.keys() == before.keys()
