@@ -34,7 +34,8 @@ def synthetic_scores(
     """
     model = model.to(device)
     shape = model.shape
-    scores = role_scores(_slabs(model, prompts, device), prompts)
+    with inference(model.modules(), device):
+        scores = role_scores(_slabs(model, prompts, device), prompts)
     return scores.reshape(shape.layers, shape.heads, -1)
 
 
@@ -45,9 +46,8 @@ def _slabs(
     rows, columns = np.tril_indices(len(prompts[0]))
     for start in range(0, len(prompts), PROMPTS_PER_BATCH):
         batch = prompts[start : start + PROMPTS_PER_BATCH]
-        with inference(model.modules(), device):
-            traces = model.trace(torch.tensor(batch, device=device))
-            patterns = np.stack([trace.pattern.cpu().numpy() for trace in traces])
+        traces = model.trace(torch.tensor(batch, device=device))
+        patterns = np.stack([trace.pattern.cpu().numpy() for trace in traces])
         packed = patterns[..., rows, columns]  # [layer, prompt, head, entry]
         layers, _, heads, _ = packed.shape
         slab = packed.transpose(0, 2, 1, 3).reshape(layers * heads, -1)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from test_model import random_model
 from torch import nn
 
 from headstability import precision
-from headstability.model import Transformer
 from headstability.precision import PackedLinear, inference, packing_is_exact
 from headstability.shape import Shape
 
@@ -24,14 +24,8 @@ def unsure():
 
 
 def model(dtype=torch.float32, **changes):
-    """A small model whose every parameter is drawn, biases and norms too."""
     sizes = {"layers": 2, "heads": 4, "d_model": 24, "mlp": True, "context": 16, "vocabulary": 29}
-    made = Transformer(Shape(**{**sizes, **changes}))
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 4)
-    return made.to(dtype)
+    return random_model(Shape(**{**sizes, **changes}), dtype=dtype)
 
 
 def layers_in_use(one):
@@ -54,7 +48,7 @@ def test_logits_are_those_of_float64(changes):
 
 @pytest.mark.skipif(not PACKS, reason="this build of torch multiplies no packed weights")
 def test_linear_layers_are_packed_while_the_block_runs():
-    one = model()
+    one = model().requires_grad_()
     with inference(one.modules(), CPU):
         assert layers_in_use(one) == linear_layers(one)
         one(TOKENS)
