@@ -4,12 +4,12 @@
 # make figures  only figures (or any target: make TARGET=layer_stability)
 # make slurm    set up for a Slurm cluster as well (docs/slurm.md)
 # make report   the study on one page, report.html, which opens offline
-# make verify   every file of the study against its recorded hash
-# make estimate what a study takes before it is started (DEVICE=h100: on a GPU, not this machine)
-# make status   how far the study is, beside a run or after it (make watch: again and again)
-# make why      why anything (or TARGET=...) would be made again
-# make docs     write the pages of docs/ that are made from the code
-# make adopt    take results whose records (.snakemake) were lost as they are
+# make verify   check every file of the study against its recorded hash
+# make estimate what a study costs, before it starts (DEVICE=h100: on a GPU, not this machine)
+# make status   how far the study has come, during a run or after it (make watch: repeatedly)
+# make why      why anything (or TARGET=...) would be rebuilt
+# make docs     write the pages of docs/ and the snapshot of the graph that are generated from the code
+# make adopt    accept results as they are after their records (.snakemake) were lost
 # Another study: make CONFIG=studies/smoke.yaml      Fewer cores: make CORES=1
 
 SHELL := /bin/bash
@@ -19,8 +19,8 @@ CONFIG ?=
 DEVICE ?=
 TARGET ?= all
 REPORT ?= report.html
-# What takes longest comes first, so that all workers end together. Three are for two cores: some
-# tests wait for a cluster, or for a signal to arrive.
+# The slowest tests come first, so that all workers finish together. Three workers suit two cores:
+# some tests wait for a cluster, or for a signal to arrive.
 TESTS ?= tests/workflow tests/unit
 WORKERS ?= 3
 
@@ -58,13 +58,14 @@ why: .venv/.installed
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/why.py $(filter-out all,$(TARGET)) \
 	  $(if $(CONFIG),--configfile $(CONFIG))
 
-# Records what is there as made with today's code and config: only for results you trust.
+# Records existing results as made with today's code and config: only for results you trust.
 adopt: .venv/.installed
 	$(SNAKEMAKE) --touch --forceall --cores 1 $(if $(CONFIG),--configfile $(CONFIG))
 
-# Pages made from the code; the tests compare them.
+# Pages generated from the code, and the snapshot of the graph; the tests compare them.
 docs: .venv/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/write_docs.py
+	PYTHONPATH=scripts $(BIN)/python tests/workflow/write_graph.py
 
 test: .venv/.installed .venv/.slurm
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
@@ -73,7 +74,7 @@ test: .venv/.installed .venv/.slurm
 check:
 	$(MAKE) test TESTS=tests/unit/test_quality.py
 
-# The stamp is written last: an interrupted installation is taken up again.
+# The stamp is written last: an interrupted installation is resumed.
 .venv/.installed: envs/lock.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -1,7 +1,5 @@
-# Which attention heads come back when a transformer is trained again?
-# Snakefile and rules/ only declare; the work is in scripts/, the study in config.yaml.
-import sys
-
+# Which attention heads recur when a transformer is trained again?
+# Snakefile and rules/ only declare: the work is done in scripts/, the study is in config.yaml.
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -16,18 +14,13 @@ include: "rules/cluster.smk"
 include: "rules/corpus.smk"
 include: "rules/cells.smk"
 include: "rules/sources.smk"
-include: "rules/stability.smk"
-include: "rules/ablation.smk"
-include: "rules/layers.smk"
-include: "rules/streams.smk"
-include: "rules/perplexity.smk"
-include: "rules/prompt_length.smk"
-include: "rules/head_atlas.smk"
-include: "rules/questions.smk"
-include: "rules/claims.smk"
+include: "rules/conditions.smk"
+include: "rules/rows.smk"
+include: "rules/figures.smk"
 include: "rules/exports.smk"
 include: "rules/targets.smk"
 include: "rules/checks.smk"
+include: "rules/graph.smk"
 
 
 rule all:
@@ -46,6 +39,6 @@ onstart:
 
 
 onsuccess:
-    if "verify" not in sys.argv:  # which changes nothing
+    if not only_looks():
         forget_finished(study.every(paths.provenance))
     print(f"Done. Figures and tables of this study are in {paths.root}.")

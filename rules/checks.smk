@@ -8,13 +8,12 @@ rule verify:
     localrule: True
     conda:
         "../envs/compute.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
     params:
-        spec=spec("verify"),
+        spec=uses("root", "config_record"),
     message:
         "Verifying every file of the study"
     script:
-        "../scripts/verify.py"
+        "../scripts/checks/verify.py"

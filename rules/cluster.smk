@@ -2,9 +2,8 @@
 import os
 import functools
 
-from headstability.handover import hand_over
-from headstability.needs import Needs
-from headstability.slurm import (
+from headstability.workflow.resources import Needs
+from headstability.workflow.slurm import (
     check_site,
     load_site,
     longest_runtime,
@@ -105,7 +104,6 @@ def enter_cluster():
             "work on is refused to others: wait for them, or scancel them.",
             file=sys.stderr,
         )
-    hand_over(config, parameters.code)
 
 
 # Where jobs find a copy of the token file that other jobs of their node made.

@@ -10,17 +10,20 @@ from snakemake.logging import logger
 SCRIPTS = Path(workflow.basedir, "scripts")
 sys.path.insert(0, str(SCRIPTS))
 
-from headstability.catalogue import FIGURES
-from headstability.config_file import read_config
 from headstability.errors import UserError
-from headstability.handover import handed_over
-from headstability.jobs import Parameters, measurement_paths
-from headstability.liveness import begin_run, forget_finished, mark_running
-from headstability.paths import fill
-from headstability.record import record_config
-from headstability.reporting import place
-from headstability.study import Study
-from headstability.versions import torch_note
+from headstability.registry.row import STUDY
+from headstability.registry.rows import ROWS, TABLES
+from headstability.storage.files import write_json
+from headstability.storage.locks import begin_run, forget_finished, mark_running
+from headstability.study.config_file import read_config
+from headstability.study.derived import value_of
+from headstability.study.paths import fill
+from headstability.study.saved_config import record_config, torch_note
+from headstability.study.study import Study
+from headstability.workflow.graph import Graph, Uses, WorkflowRule
+from headstability.workflow.parameters import COMPLETE, Parameters
+from headstability.workflow.report import place
+from headstability.workflow.run_file import PLAN, hand_over, handed_over, share_library
 from snakemake.common import overwrite_function_params
 
 # Planning makes millions of objects that stay. Looking through them for garbage again and again took
@@ -36,6 +39,8 @@ def asked_often(function):
 
 def stop(error):
     """End the run with one message. An exception would be shown with a traceback."""
+    if PLAN in os.environ:  # who asks for the plan gets the message instead
+        write_json(os.environ[PLAN], {"error": str(error)})
     sys.exit(f"\nError: {error}\n")
 
 
@@ -64,7 +69,7 @@ def handed():
         run = handed_over() if workflow.remote_exec else None
     except UserError as error:
         stop(error)
-    return run or (config, None)
+    return (run[0], run[1].code) if run else (config, None)
 
 
 def load_study(config):
@@ -79,19 +84,25 @@ def load_study(config):
     return loaded
 
 
-def spec(rule):
-    """A rule's only parameter: what decides whether a finished job still stands."""
+def uses(*keys, **call):
+    """A rule's only parameter: what decides whether a finished job still stands.
+
+    Its keys of the config are those of `study.derived`; a generic script is told its call.
+    """
 
     @asked_often
     def parameter(wildcards):
-        return parameters.text(rule, dict(wildcards.items()))
+        return parameters.text(parameter.rule, dict(wildcards.items()))
 
+    parameter.uses = Uses(keys, call)
     return parameter
 
 
-def require(wildcards):
-    """End the run with one message if a requested file is not part of the study."""
+def require(wildcards, figure=None):
+    """End the run with one message if a requested file or figure is not part of the study."""
     try:
+        if figure:
+            study.require_figure(figure)
         study.require(**wildcards)
     except UserError as error:
         stop(error)
@@ -124,43 +135,25 @@ def of_refits(*patterns, **fixed):
     return files
 
 
-def source_inputs(wildcards):
-    """Inputs of an import: the user's files, or the record of what was fetched from the hub."""
+def source_files(wildcards):
+    """Inputs of an import: the user's files; none if the weights are on the hub."""
     require(wildcards)
-    files = study.source_files(wildcards)
-    return (
-        {"files": files} if files else {"download": fill(paths.download, **wildcards)}
-    )
+    return study.source_files(wildcards)
 
 
-def figure_files(name):
-    """The outputs of a figure: a PDF, and a PNG with its caption and place in the report."""
-    pdf, png = paths.figure_files(FIGURES[name]).values()
-    return {"pdf": pdf, "png": report(png, caption=caption(name), **place(name))}
+def fetched(wildcards):
+    """An input of an import: the record of what was fetched from the hub; none of user's files."""
+    return [] if source_files(wildcards) else fill(paths.download, **wildcards)
 
 
-def table_file(name):
-    """A table with its caption and place in the report, as an output."""
-    file = paths.table_of(FIGURES.get(name, name))
-    return report(file, caption=caption(f"tables/{name}"), **place(name, " (table)"))
-
-
-def caption(name):
-    """What stands beside a result in the report."""
-    return str(SCRIPTS.parent / "docs/captions" / f"{name}.rst")
-
-
-def for_figure(figure, pattern, **fixed):
-    """An input: a pattern filled for the whole study, once the figure is known to be possible."""
-
-    def files(wildcards):
-        try:
-            study.require_figure(figure)
-        except UserError as error:
-            stop(error)
-        return study.every(pattern, **{**study.measured, **fixed})
-
-    return files
+def measurements(wildcards):
+    """What the tables of the study rest on, as far as it is small."""
+    return [
+        path
+        for job in graph.jobs(*COMPLETE)
+        for path in graph.outputs(job)
+        if path.startswith(f"{paths.root}/conditions/") and path.endswith(".csv")
+    ]
 
 
 def explain_unknown_output(wildcards):
@@ -168,29 +161,34 @@ def explain_unknown_output(wildcards):
     stop(study.unknown_output(wildcards.unknown))
 
 
+def only_looks():
+    """Whether this run is `snakemake verify` alone, which changes nothing."""
+    return set(workflow.dag_settings.targets) == {"verify"}
+
+
 def begin():
     """Before the first job: record the config beside the results, and say how far the study is."""
-    if "verify" in sys.argv:  # which changes nothing
+    plan = parameters.plan()
+    hand_over(config, plan)
+    if only_looks():
         return
     # Only here: jobs on other nodes read these rules, too, and need not wait for it.
-    from headstability.follow import follow
-    from headstability.status import Observer
+    from headstability.monitor.follow import follow
+    from headstability.monitor.status import Observer
 
     try:
         record_config(paths.config, config)
     except UserError as error:
         stop(error)
     begin_run(study.name)
-    follow(Observer(study, parameters), logger.info)
+    follow(Observer(study, plan), logger.info)
 
 
 mark_running()
+share_library(SCRIPTS)
 run_config, run_code = handed()
 study = load_study(run_config)
 paths = study.paths
-# Hashed now: Snakemake asks for some parameters only when a job starts, and would then see code
-# that was edited in the meantime.
-parameters = Parameters(study, SCRIPTS, run_code)
 
 # Every checkpoint of a cell. Rules that read one list them all: a step added to the config is an
 # output Snakemake has no record of, and of such a job it compares no parameters. Unless somebody

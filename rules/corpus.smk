@@ -10,16 +10,15 @@ rule corpus:
         paths.log_of("corpus"),
     conda:
         "../envs/compute.yaml"
-    threads: 1
     resources:
         mem_mb=memory("corpus"),
         runtime=minutes("corpus"),
     params:
-        spec=spec("corpus"),
+        spec=uses("corpus", "corpus_content"),
     message:
         "Reading the corpus and splitting it by document"
     script:
-        "../scripts/corpus.py"
+        "../scripts/corpus/corpus.py"
 
 
 rule tokenizer:
@@ -32,16 +31,15 @@ rule tokenizer:
         paths.log_of("tokenizer"),
     conda:
         "../envs/compute.yaml"
-    threads: 1
     resources:
         mem_mb=memory("tokenizer"),
         runtime=minutes("tokenizer"),
     params:
-        spec=spec("tokenizer"),
+        spec=uses("tokenizer", "tokenizer_content"),
     message:
         "Making the tokenizer"
     script:
-        "../scripts/tokenizer.py"
+        "../scripts/corpus/tokenizer.py"
 
 
 rule tokens:
@@ -64,11 +62,11 @@ rule tokens:
         runtime=minutes("tokens"),
         save_seconds=20,
     params:
-        spec=spec("tokens"),
+        spec=uses("bos"),
     message:
         "Tokenising the corpus"
     script:
-        "../scripts/tokens.py"
+        "../scripts/corpus/tokens.py"
 
 
 rule prompts:
@@ -85,13 +83,12 @@ rule prompts:
     localrule: True
     conda:
         "../envs/compute.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        spec=spec("prompts"),
+        spec=uses("prompts.{prompts}", "prompts_content", "prompts_context", "bos"),
     message:
         "Making the prompt set {wildcards.prompts}"
     script:
-        "../scripts/prompts.py"
+        "../scripts/corpus/prompts.py"

@@ -12,17 +12,16 @@ rule write_transformerlens:
         paths.log_of(f"exports/transformerlens/{paths.cell_name}/step{{step}}"),
     conda:
         "../envs/compute.yaml"
-    threads: 1
     resources:
         mem_mb=memory("write_transformerlens"),
         runtime=minutes("write_transformerlens"),
     params:
-        spec=spec("write_transformerlens"),
+        spec=uses(),
     message:
         "Exporting {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}, "
         "step {wildcards.step}, for TransformerLens"
     script:
-        "../scripts/write_transformerlens.py"
+        "../scripts/cells/write_transformerlens.py"
 
 
 rule write_huggingface:
@@ -38,17 +37,16 @@ rule write_huggingface:
         paths.log_of(f"exports/huggingface/{paths.cell_name}/step{{step}}"),
     conda:
         "../envs/compute.yaml"
-    threads: 1
     resources:
         mem_mb=memory("write_huggingface"),
         runtime=minutes("write_huggingface"),
     params:
-        spec=spec("write_huggingface"),
+        spec=uses(),
     message:
         "Exporting {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}, "
         "step {wildcards.step}, for transformers"
     script:
-        "../scripts/write_huggingface.py"
+        "../scripts/cells/write_huggingface.py"
 
 
 # The last step of every cell.

@@ -12,21 +12,21 @@ rule download_weights:
     localrule: True
     conda:
         "../envs/compute.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=240,
     params:
-        spec=spec("download_weights"),
+        spec=uses("places", "architectures.{architecture}.source.sha256"),
     message:
         "Fetching {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}"
     script:
-        "../scripts/download_weights.py"
+        "../scripts/cells/download_weights.py"
 
 
 rule import_weights:
     input:
-        unpack(source_inputs),
+        files=source_files,
+        download=fetched,
         held_out=paths.held_out_tokens,
         manifest=paths.tokens,
     output:
@@ -38,14 +38,24 @@ rule import_weights:
         architecture=study.architecture_pattern("import_weights"),
     conda:
         "../envs/compute.yaml"
-    threads: 1
     resources:
         mem_mb=memory("import_weights"),
         runtime=minutes("import_weights"),
         gpu_slots=1,
     params:
-        spec=spec("import_weights"),
+        spec=uses(
+            "places",
+            "architectures.{architecture}.source.sha256",
+            "source_content",
+            "source_activation",
+            "shape",
+            "cell_seeds",
+            "checkpoint_steps",
+            "training.context",
+            "training.held_out_rows",
+            "training.device",
+        ),
     message:
         "Importing {wildcards.architecture}, wd {wildcards.weight_decay}, {wildcards.refit}"
     script:
-        "../scripts/import_weights.py"
+        "../scripts/cells/import_weights.py"

@@ -5,7 +5,7 @@
 # away comes back even where no table below it has to be made again.
 rule measurements:
     input:
-        measurement_paths(study),
+        measurements,
     localrule: True
 
 

@@ -8,10 +8,11 @@ import argparse
 import os
 import sys
 
-from headstability.config_file import read_config
 from headstability.errors import UserError
-from headstability.estimate import DEVICES, Estimate, as_text, speed_of
-from headstability.study import Study
+from headstability.study.config_file import read_config
+from headstability.study.study import Study
+from headstability.workflow.estimate import DEVICES, Estimate, as_text, speed_of
+from headstability.workflow.run_file import plan_of
 
 
 def main() -> None:
@@ -23,11 +24,13 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         study = Study(read_config(chosen.configfile))
+        plan, _ = plan_of(chosen.configfile)
     except UserError as error:
         sys.exit(f"\nError: {error}\n")
     speed, name = speed_of(chosen.device)
     workers = chosen.workers or (1 if chosen.device else len(os.sched_getaffinity(0)))
-    print(as_text(Estimate(study).stages(), speed, workers, name))
+    print(as_text(Estimate(study, plan.jobs).stages(), speed, workers, name))
 
 
-main()
+if __name__ == "__main__":
+    main()

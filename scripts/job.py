@@ -8,14 +8,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
-from headstability.codehash import code_hashes
-from headstability.errors import DamagedFile, UserError
-from headstability.files import set_aside, write_failure
-from headstability.liveness import end_with_snakemake
-from headstability.node import take_gpu
+from headstability.errors import DamagedFile, Stopped, UserError
+from headstability.storage.files import set_aside, write_failure
+from headstability.storage.locks import end_with_snakemake
+from headstability.storage.machine import take_gpu
+from headstability.storage.progress import JobStatus, Progress
+from headstability.workflow.fingerprints import job_code
+
+SCRIPTS = Path(__file__).resolve().parent
 
 
 class Job:
@@ -23,8 +27,10 @@ class Job:
 
     Attributes:
         input, output, wildcards, resources, threads: as Snakemake gives them.
-        spec: the part of the config this job depends on.
+        spec: what this job uses of the config, by key.
+        call: what a generic script is told.
         fingerprint: identifies specification and code.
+        script: path of its script below scripts/.
     """
 
     def __init__(self, snakemake: Any) -> None:
@@ -34,14 +40,32 @@ class Job:
         self.fingerprint = snakemake.params.spec
         recorded = json.loads(snakemake.params.spec)
         self.spec = recorded["spec"]
-        script = Path(snakemake.scriptdir, f"{snakemake.rule}.py")
-        now, then = code_hashes(script), recorded["code"]
+        self.call = recorded["call"]
+        self.script = recorded["script"]
+        now, then = job_code(SCRIPTS, self.script, self.call), recorded["code"]
         if changed := [name for name in now | then if now.get(name) != then.get(name)]:
             raise UserError(
-                f"the code of {script.name} ({', '.join(sorted(changed))}) changed after Snakemake "
+                f"the code of {self.script} ({', '.join(sorted(changed))}) changed after Snakemake "
                 "started: start Snakemake again, so that outputs are recorded with the code that "
                 "made them"
             )
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function a generic script is told to call."""
+        module, _, name = self.call["function"].partition(":")
+        return getattr(import_module(f"headstability.{module}"), name)
+
+    def arguments(self, kind: str) -> dict[str, Any]:
+        """What that function gets of the config, by argument; `kind`: uses or look."""
+        keys = self.call[kind].items()
+        return {name: self.spec[key.format(**self.wildcards)] for name, key in keys}
+
+    def section(self, prefix: str) -> dict[str, Any]:
+        """The values below a key of the config, by the rest of their names."""
+        inside = f"{prefix}."
+        below = {k.removeprefix(inside): v for k, v in self.spec.items() if k.startswith(inside)}
+        return {**self.spec.get(prefix, {}), **below}
 
     def label(self, *names: str) -> str:
         """The job's wildcards as in paths, for messages."""
@@ -74,9 +98,18 @@ class _Tee:
 
 
 def run(snakemake: Any, main: Callable[[Job], None]) -> None:
-    """Run a job: messages for the user go to terminal and log, tracebacks to the log alone."""
+    """Run a job: messages for the user go to terminal and log, tracebacks to the log alone.
+
+    Args:
+        snakemake: what Snakemake defines in scripts; None: the script is only loaded (`by_hand`).
+        main: the work.
+    """
+    if snakemake is None:
+        return
     log_path = Path(snakemake.log[0])
     log_path.parent.mkdir(parents=True, exist_ok=True)
+    Progress.status = status = JobStatus(log_path)
+    status.clear()
     with open(log_path, "w", encoding="utf-8") as log:
         sys.stdout = sys.stderr = _Tee(sys.stderr, log)
         end_with_snakemake()
@@ -88,7 +121,9 @@ def run(snakemake: Any, main: Callable[[Job], None]) -> None:
             message = _message(error, log_path)
             traceback.print_exc(file=log)
             print(f"\nError in {snakemake.rule}: {message}\n", file=sys.stderr)
+            status.say(failure=message, stopped=isinstance(error, Stopped))
             raise SystemExit(1) from None
+        status.clear()
 
 
 def _message(error: Exception, log_path: Path) -> str:

@@ -6,8 +6,8 @@
 import argparse
 import sys
 
-from headstability.config_file import read_config
 from headstability.errors import UserError
+from headstability.study.config_file import read_config
 
 
 def main() -> None:

@@ -7,14 +7,13 @@ make status CONFIG=FILE; make watch CONFIG=FILE
 import argparse
 import sys
 import time
-from pathlib import Path
 
-from headstability.config_file import read_config
 from headstability.errors import UserError
-from headstability.jobs import Parameters
-from headstability.status import Observer
-from headstability.status_text import overview
-from headstability.study import Study
+from headstability.monitor.status import Observer
+from headstability.monitor.text import overview
+from headstability.study.config_file import read_config
+from headstability.study.study import Study
+from headstability.workflow.run_file import plan_of
 
 # Moves to the upper left corner and clears what was there.
 CLEAR = "\x1b[H\x1b[2J"
@@ -24,14 +23,14 @@ def watch(observer: Observer, interval: float) -> None:
     """Show a study until no run is going on: in place on a terminal, else whenever it changed."""
     terminal, last = sys.stdout.isatty(), ""
     while True:
-        snapshot = observer.look()
-        text = overview(snapshot)
+        state = observer.look()
+        text = overview(state)
         if terminal:
             print(f"{CLEAR}{text}", flush=True)
         elif text != last:
             print(f"{text}\n", flush=True)
         last = text
-        if not snapshot.alive:
+        if not state.alive:
             return
         time.sleep(interval)
 
@@ -46,7 +45,7 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         study = Study(read_config(chosen.configfile))
-        observer = Observer(study, Parameters(study, Path("scripts")))
+        observer = Observer(study, plan_of(chosen.configfile)[0])
         if chosen.watch is None:
             print(overview(observer.look()))
         else:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from headstability.liveness import is_running
+from headstability.storage.locks import is_running
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 #!/bin/bash
 # A pilot: one Slurm job that runs a whole study on one node, many small jobs side by side.
-# Submit it from the repository, with what your cluster wants before and Snakemake's words after:
+# Submit it from the repository, with your cluster's options before it and Snakemake's after it:
 #   sbatch --account=... --partition=... [--gpus=2] profiles/slurm/pilot.sh --configfile studies/my.yaml
-# Two minutes before its limit, running jobs save their state; submit the same line again to go on.
+# Two minutes before its limit, running jobs save their state; submit the same line again to continue.
 #SBATCH --job-name=headstability-pilot
 #SBATCH --nodes=1
 #SBATCH --ntasks=1

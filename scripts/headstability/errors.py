@@ -11,6 +11,10 @@ class UserError(Exception):
     """
 
 
+class Stopped(UserError):
+    """A signal asked the job to stop; its work is saved and goes on with the next run."""
+
+
 class DamagedFile(UserError):
     """An output of this workflow that is truncated, altered or not what it claims to be."""
 

@@ -6,9 +6,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from .style import decay_colors, layer_axis, panels
+from .style import columns, decay_colors, decay_samples, layer_axis, legend_above, sample
 
 # By row of panels: the axis, and the line and marker of each measure.
 _ROWS = [
@@ -26,7 +25,7 @@ _ROWS = [
         {"centred": ("-", "X"), "z_cka": ("--", "*"), "centred_chance": (":", "")},
     ),
 ]
-# Lines and markers of measures that have no place above: they share one more row.
+# Lines and markers of measures not listed above: they share one more row.
 _OTHERS = ("other measures", [("-", "p"), ("--", "h"), (":", "d"), ("-.", "<")])
 _NAMES = {
     "raw": "raw $S$",
@@ -47,28 +46,28 @@ _GREY = "0.45"
 
 
 def adjusted(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
-    """Stability and what stands beside it, a column per architecture, a row per kind of measure.
+    """Stability and its references, one column per architecture, one row per kind of measure.
 
-    Bars are 95 % intervals; without one, refits are too few or not independent.
-
-    Args:
-        table: what `tables.adjusted.adjusted_table` returned.
-        look: the `figures` section of the config and `weight_decays`.
+    Bars are 95 % intervals; where they are missing, refits are too few or not independent.
     """
-    architectures = table["architecture"].unique()
     there = list(table["measure"].unique())
     rows = _rows(there)
-    figure, axes = panels(len(architectures), rows=len(rows))
-    for column, architecture in enumerate(architectures):
-        part = table[table["architecture"] == architecture]
-        axes[0][column].set_title(f"{architecture} ({part['refits'].iloc[0]} refits)")
-        for panel, (axis, measures) in zip(axes[:, column], rows, strict=True):
+    figure, axes, shown = columns(table, len(rows))
+    for column, part in shown:
+        for panel, (_, measures) in zip(column, rows, strict=True):
             for name, style in measures.items():
                 _measure(panel, part[part["measure"] == name], name, style, look)
             layer_axis(panel, part["layer"])
-            if column == 0:
-                panel.set_ylabel(axis)
-    _legend(figure, [measures for _, measures in rows], look, "untrained" in there)
+    samples = decay_samples(look)
+    for panel, (axis, measures) in zip(axes[:, 0], rows, strict=True):
+        panel.set_ylabel(axis)
+        for name, (line, marker) in measures.items():
+            text = _NAMES.get(name, name.replace("_", " "))
+            samples.append(sample(text, ls=line, marker=marker, ms=4, color=_GREY))
+    title = "bars: 95 % intervals over refits and prompts"
+    if "untrained" not in there:
+        title += "; no untrained reference (nulls.untrained, training.checkpoint_steps: [0])"
+    legend_above(figure, samples, title, columns=4)
     return figure
 
 
@@ -85,7 +84,7 @@ def _rows(there: list[str]) -> list[tuple[str, dict[str, tuple[str, str]]]]:
 def _measure(
     panel: Axes, table: pd.DataFrame, name: str, style: tuple[str, str], look: dict[str, Any]
 ) -> None:
-    """One line a weight decay; a single grey one of what is the same for all."""
+    """One line per weight decay; a single grey line for what is the same for all."""
     line, marker = style
     for decay, color in decay_colors(look).items():
         rows = table[table["weight_decay"] == decay]
@@ -97,19 +96,3 @@ def _measure(
         panel.vlines(rows["layer"], rows["low"], rows["high"], color=shown, lw=1, alpha=0.7)
         if name in _SHARED:
             return
-
-
-def _legend(figure: Figure, rows: list[dict], look: dict[str, Any], untrained: bool) -> None:
-    """Colours and line styles, and why the untrained reference is missing if it is."""
-    handles = [
-        Line2D([], [], color=color, lw=3, label=f"wd {decay}")
-        for decay, color in decay_colors(look).items()
-    ]
-    for measures in rows:
-        for name, (line, marker) in measures.items():
-            style = {"ls": line, "marker": marker, "ms": 4, "color": _GREY}
-            handles.append(Line2D([], [], label=_NAMES.get(name, name.replace("_", " ")), **style))
-    title = "bars: 95 % intervals over refits and prompts"
-    if not untrained:
-        title += "; no untrained reference (nulls.untrained, training.checkpoint_steps: [0])"
-    figure.legend(handles=handles, title=title, loc="outside upper center", ncols=4)

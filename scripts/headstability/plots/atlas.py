@@ -6,18 +6,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Inches a token takes on an axis: what its label needs at LABEL points.
+# Inches per token on an axis: the space its label needs at LABEL points.
 TOKEN, LABEL = 0.1, 6.5
 
 
 def head_atlas(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
-    """A row a head of the anchor; columns: its own pattern, then its best match in each refit.
-
-    Args:
-        table: what `atlas.atlas_table` returned.
-        title: the condition.
-        look: the `figures` section of the config.
-    """
+    """One row per head of the anchor: its own pattern, then its best match in each refit."""
     refits = list(table["refit"].unique())
     heads = list(table.groupby(["layer", "head", "kind"], sort=False))
     count = int(table["query"].max())
@@ -28,7 +22,9 @@ def head_atlas(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
         for column, refit in enumerate(refits):
             panel = axes[row][column]
             shown = part[part["refit"] == refit]
-            image = _pattern(panel, shown, look["colormap"])
+            square = shown.pivot(index="query", columns="key", values="attention")
+            shades = {"cmap": look["colormap"], "vmin": 0, "vmax": 1}
+            image = panel.imshow(square, interpolation="none", **shades)
             _corner(panel, shown.iloc[0])
             if row == 0:
                 panel.set_title(f"anchor {refit}" if column == 0 else refit)
@@ -49,13 +45,8 @@ def head_atlas(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
     return figure
 
 
-def _pattern(panel: Axes, shown: pd.DataFrame, colormap: str) -> Any:
-    square = shown.pivot(index="query", columns="key", values="attention")
-    return panel.imshow(square, cmap=colormap, vmin=0, vmax=1, interpolation="none")
-
-
 def _corner(panel: Axes, first: Any) -> None:
-    """In the empty corner above the diagonal: the head shown, and how alike the two are."""
+    """In the empty corner above the diagonal: the head shown, and the similarity of the two."""
     alike = f"S = {first.stability:.2f}" if pd.isna(first.cosine) else f"cos {first.cosine:.2f}"
     text = f"head {first.match}\n{alike}"
     panel.text(0.96, 0.96, text, transform=panel.transAxes, ha="right", va="top", fontsize=8)

@@ -5,24 +5,22 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from .style import PANEL
+from .style import PANEL, legend_above, sample
 
 _WHOLE = "all parts"
-_MEASURES = {"raw": ("#0173b2", "raw $S$"), "excess": ("#de8f05", "excess")}
-_MEASURES["cka"] = ("#029e73", "CKA")
+_MEASURES = {
+    "raw": ("#0173b2", "raw $S$"),
+    "excess": ("#de8f05", "excess"),
+    "cka": ("#029e73", "CKA"),
+}
 # Marker of a verdict, and whether it is filled.
 _VERDICTS = {"supported": ("o", True), "inconclusive": ("o", False), "not supported": ("X", True)}
 _ROW, _FRAME = 0.2, 0.75
 
 
 def claims(table: pd.DataFrame) -> Figure:
-    """One panel a part of a claim, one row a condition, the pooled one last.
-
-    Args:
-        table: what `tables.claims.claims_table` returned.
-    """
+    """One panel per part of a claim, one row per condition, the pooled row last."""
     parts = table[(table["part"] != _WHOLE) & (table["scope"] != "described")]
     shown = list(parts[["claim", "part"]].drop_duplicates().itertuples(index=False, name=None))
     empty = [claim for claim in range(1, 6) if claim not in {claim for claim, _ in shown}]
@@ -74,25 +72,20 @@ def _forest(panel: Axes, group: pd.DataFrame, labels: list[str]) -> None:
         offset = 0.3 * (measures.index(row.measure) - (len(measures) - 1) / 2)
         y = labels.index(_label(row)) + offset
         color, (marker, filled) = _MEASURES[row.measure][0], _VERDICTS[row.verdict]
-        face = color if filled else "white"
+        style = {"mfc": color if filled else "white", "mec": color, "ms": 5, "ls": "", "zorder": 2}
         panel.plot([row.low, row.high], [y, y], color=color, lw=1.2, zorder=1)
-        panel.plot(
-            row.estimate, y, color=color, marker=marker, mfc=face, mec=color, ms=5, ls="", zorder=2
-        )
+        panel.plot(row.estimate, y, color=color, marker=marker, **style)
     panel.set_yticks(range(len(labels)), labels)
     panel.set_ylim(len(labels) - 0.4, -0.6)
     panel.locator_params(axis="x", nbins=5)
 
 
 def _legend(figure: Figure, measures: set[str]) -> None:
-    handles = [
-        Line2D([], [], color=color, lw=2, label=name)
-        for measure, (color, name) in _MEASURES.items()
-        if measure in measures
-    ]
+    shown = [_MEASURES[name] for name in _MEASURES if name in measures]
+    samples = [sample(name, color=color, lw=2) for color, name in shown]
     for verdict, (marker, filled) in _VERDICTS.items():
-        style = {"ls": "", "marker": marker, "mec": "0.2", "mfc": "0.2" if filled else "white"}
-        handles.append(Line2D([], [], label=verdict, **style))
-    handles.append(Line2D([], [], color="0.3", lw=0.8, ls=":", label="delta"))
+        face = "0.2" if filled else "white"
+        samples.append(sample(verdict, ls="", marker=marker, mec="0.2", mfc=face))
+    samples.append(sample("delta", color="0.3", lw=0.8, ls=":"))
     title = "positive: as the paper says; bars: 95 % intervals (perplexity: 90 %)"
-    figure.legend(handles=handles, title=title, loc="outside upper center", ncols=len(handles))
+    legend_above(figure, samples, title)

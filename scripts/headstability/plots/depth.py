@@ -6,22 +6,25 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from ..labels import ALL, CONDITION
-from .style import PANEL, decay_colors, decay_labels, layer_axis
+from ..conventions import ALL, CONDITION
+from .style import (
+    PANEL,
+    decay_colors,
+    decay_labels,
+    decay_samples,
+    layer_axis,
+    legend_above,
+    sample,
+    shown_anchor,
+)
 
-# Height in inches of a condition's row, and of all that stands above and below the rows.
+# Height in inches of a condition's row, and of everything above and below the rows.
 _ROW, _FRAME = 0.3, 1.5
 
 
 def cross_layer(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
-    """Where best matches lie if any layer may hold them, a row of panels per architecture.
-
-    Args:
-        table: what `tables.layers.cross_layer_table` returned.
-        look: the `figures` section of the config, `weight_decays` and `anchor`.
-    """
+    """Where best matches lie if they may be in any layer, one row of panels per architecture."""
     shown = table[table["anchor"] == look["anchor"]]
     architectures, decays = shown["architecture"].unique(), look["weight_decays"]
     size = (0.72 * PANEL * len(decays) + PANEL, 2.4 * len(architectures) + 0.5)
@@ -31,8 +34,7 @@ def cross_layer(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     for row, architecture in enumerate(architectures):
         part = shown[shown["architecture"] == architecture]
         title = f"{architecture} ({part['refits'].iloc[0]} refits)"
-        for column, decay in enumerate(decays):
-            panel = axes[row][column]
+        for panel, decay in zip(axes[row], decays, strict=False):
             _proportions(panel, part[part["weight_decay"] == decay], look)
             panel.set_title(f"{title}, wd {decay}")
         _stabilities(axes[row][-1], part.drop_duplicates([*CONDITION, "layer"]), look)
@@ -41,27 +43,16 @@ def cross_layer(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     label = "proportion of best matches"
     figure.colorbar(axes[0][0].collections[0], ax=axes[:, :-1], label=label, **bar)
     styles = {"any layer": "-", "same layer": "--"}
-    handles = [Line2D([], [], color="0.3", ls=ls, label=label) for label, ls in styles.items()]
-    colors = decay_colors(look).items()
-    handles += [Line2D([], [], color=color, lw=3, label=f"wd {decay}") for decay, color in colors]
-    of = "mean of all anchors" if look["anchor"] == ALL else f"anchor {look['anchor']}"
-    figure.legend(handles=handles, title=of, loc="outside upper center", ncols=len(handles))
+    samples = [sample(label, color="0.3", ls=ls) for label, ls in styles.items()]
+    legend_above(figure, samples + decay_samples(look), shown_anchor(look))
     return figure
 
 
 def _proportions(panel: Axes, table: pd.DataFrame, look: dict[str, Any]) -> None:
     grid = table.pivot(index="layer", columns="match_layer", values="proportion")
-    sns.heatmap(
-        grid.sort_index(ascending=False),
-        ax=panel,
-        cmap=look["colormap"],
-        vmin=0,
-        vmax=1,
-        cbar=False,
-        annot=len(grid) <= 6,
-        fmt=".2f",
-        annot_kws={"size": 7},
-    )
+    numbers = {"annot": len(grid) <= 6, "fmt": ".2f", "annot_kws": {"size": 7}}
+    shades = {"cmap": look["colormap"], "vmin": 0, "vmax": 1, "cbar": False}
+    sns.heatmap(grid.sort_index(ascending=False), ax=panel, **shades, **numbers)
     panel.set(xlabel="layer of the best match", ylabel="layer of the head")
     panel.tick_params(axis="y", rotation=0)
 
@@ -69,24 +60,18 @@ def _proportions(panel: Axes, table: pd.DataFrame, look: dict[str, Any]) -> None
 def _stabilities(panel: Axes, table: pd.DataFrame, look: dict[str, Any]) -> None:
     for decay, color in decay_colors(look).items():
         part = table[table["weight_decay"] == decay]
-        dashed = {"lw": 1.2, "ls": "--", "marker": "s", "ms": 3}
-        panel.plot(part["layer"], part["stability"], color=color, lw=1.6, marker="o", ms=4)
-        panel.plot(part["layer"], part["same_layer_stability"], color=color, **dashed)
+        panel.plot(part["layer"], part["stability"], "-o", color=color, lw=1.6, ms=4)
+        panel.plot(part["layer"], part["same_layer_stability"], "--s", color=color, lw=1.2, ms=3)
     layer_axis(panel, table["layer"])
     panel.set_ylabel("layer stability (cosine)")
 
 
 def extremes(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
-    """The most and the least stable layer of every condition, and how far they are apart.
-
-    Args:
-        table: what `tables.layers.extremes_table` returned.
-        look: the `figures` section of the config, `weight_decays` and `anchor`.
-    """
+    """The most and the least stable layer of every condition, and the difference of the two."""
     order = [*["layers", "heads", "mlp"], *CONDITION]
     shown = table[table["anchor"] == look["anchor"]].sort_values(order, ascending=False)
     figure = Figure(figsize=(2 * PANEL, _ROW * len(shown) + _FRAME))
-    figure.get_layout_engine().set(w_pad=0.1)  # names of two lines reach beyond their place
+    figure.get_layout_engine().set(w_pad=0.1)  # names of two lines extend beyond their space
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [1.2, 1]})
     colors = decay_colors(look)
     single = table[~table["anchor"].isin([ALL, look["anchor"]])]
@@ -113,24 +98,20 @@ def extremes(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
         for row in shown.itertuples()
     ]
     left.set_yticks(range(len(names)), names, fontsize=7)
-    left.set(
-        xlim=(0, 1.06), ylim=(-0.6, len(names) - 0.4), xlabel="relative depth of the layer, $l/L$"
-    )
+    left.set(xlim=(0, 1.06), ylim=(-0.6, len(names) - 0.4))
+    left.set_xlabel("relative depth of the layer, $l/L$")
     right.set_xlabel("$\\Delta S = \\max_l S_l - \\min_l S_l$ (cosine)")
     gray = {"color": "0.3", "ls": "none"}
-    handles = [
-        Line2D([], [], marker="^", label="most stable layer", **gray),
-        Line2D([], [], marker="v", label="least stable layer", **gray),
-        Line2D([], [], marker="s", label="with MLP", **gray),
-        Line2D([], [], marker="s", mfc="white", label="attention-only", **gray),
+    samples = [
+        sample("most stable layer", marker="^", **gray),
+        sample("least stable layer", marker="v", **gray),
+        sample("with MLP", marker="s", **gray),
+        sample("attention-only", marker="s", mfc="white", **gray),
     ]
-    handles += [
-        Line2D([], [], color=colors[decay], lw=3, label=label)
-        for decay, label in decay_labels(look).items()
-    ]
-    bold = "mean of all anchors" if look["anchor"] == ALL else f"anchor {look['anchor']}"
-    title = f"large markers and bars: {bold}; small: single anchors; n: refits"
-    figure.legend(handles=handles, title=title, loc="outside upper center", ncols=3)
+    labels = decay_labels(look)
+    samples += [sample(labels[decay], color=color, lw=3) for decay, color in colors.items()]
+    title = f"large markers and bars: {shown_anchor(look)}; small: single anchors; n: refits"
+    legend_above(figure, samples, title, columns=3)
     return figure
 
 

@@ -15,13 +15,7 @@ _EDGE = {"edgecolors": "0.3", "linewidths": 0.2}
 
 
 def meta_sne(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
-    """The heads of one weight decay, coloured by architecture, by layer and by relative depth.
-
-    Args:
-        table: what `tables.meta_sne.meta_sne_table` returned.
-        title: which weight decay.
-        look: the `figures` section of the config.
-    """
+    """The heads of one weight decay, coloured by architecture, by layer and by relative depth."""
     figure = Figure(figsize=(2 * PANEL, PANEL))
     first, second, third = figure.subplots(1, 3, sharex=True, sharey=True)
     size = 14 if len(table) <= 1000 else 3
@@ -30,15 +24,12 @@ def meta_sne(table: pd.DataFrame, title: str, look: dict[str, Any]) -> Figure:
     for number, (name, color) in enumerate(zip(architectures, colors, strict=True)):
         part = table[table["architecture"] == name]
         marker = _MARKERS[number % len(_MARKERS)]
-        label = f"{name} ({len(part)})"
-        look_of_one = {"color": color, "marker": marker, "label": label, **_EDGE}
-        first.scatter(part["x"], part["y"], size, **look_of_one)
+        shown = {"color": color, "marker": marker, "label": f"{name} ({len(part)})", **_EDGE}
+        first.scatter(part["x"], part["y"], size, **shown)
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "ncols": 2}
     first.legend(title="architecture (heads)", columnspacing=1, handletextpad=0.1, **below)
-    for axes, column, label in (
-        (second, "layer", "layer"),
-        (third, "relative_depth", "relative depth $l/L$"),
-    ):
+    labels = {"layer": "layer", "relative_depth": "relative depth $l/L$"}
+    for axes, (column, label) in zip((second, third), labels.items(), strict=True):
         shades = {"c": table[column], "cmap": look["colormap"], **_EDGE}
         points = axes.scatter(table["x"], table["y"], size, **shades)
         bar = figure.colorbar(points, ax=axes, location="bottom", label=label)

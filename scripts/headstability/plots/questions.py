@@ -1,4 +1,4 @@
-"""What a study's design can tell: origin, dose response, time course, refits needed."""
+"""What a study's design can answer: origin, dose response, time course, refits needed."""
 
 from typing import Any
 
@@ -7,8 +7,17 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..labels import ALL
-from .style import decay_colors, decay_labels, legend_above, panels
+from ..conventions import ALL
+from .style import (
+    columns,
+    decay_colors,
+    decay_labels,
+    grid,
+    layer_axis,
+    layer_colors,
+    layer_legend,
+    legend_above,
+)
 
 # What is on the y axis, by the name of a measure.
 MEASURES = {
@@ -26,109 +35,71 @@ _OF = {"init": "init seed", "data": "data seed", "rest": "rest"}
 
 
 def origin(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
-    """Similarity by what pairs of refits share, and variance components, by layer.
-
-    Args:
-        table: what `tables.questions.origin_table` returned.
-        look: the `figures` section of the config and `weight_decays`.
-    """
-    architectures, decays = table["architecture"].unique(), look["weight_decays"]
-    figure, axes = panels(len(architectures), rows=2 * len(decays))
+    """Similarity by what pairs of refits share, and variance components, by layer."""
+    layers = table[table["layer"] != ALL].astype({"layer": int})
+    figure, axes, shown = columns(layers, 2 * len(look["weight_decays"]), title="")
     figure.set_figwidth(figure.get_figwidth() + _LEGEND)
     sources = dict.fromkeys([*_SHARED, *_OF])
     colors = dict(zip(sources, sns.color_palette(look["palette"], len(sources)), strict=True))
-    for row, decay in enumerate(decays):
-        for column, architecture in enumerate(architectures):
-            part = table[
-                (table["architecture"] == architecture)
-                & (table["weight_decay"] == decay)
-                & (table["layer"] != ALL)
-            ]
-            for place, (quantity, labels) in enumerate(
-                {"similarity": _SHARED, "variance": _OF}.items()
-            ):
-                panel = axes[2 * row + place][column]
+    title = "{architecture}, wd {weight_decay} ({init_seeds} x {data_seeds} seeds)"
+    for column, of_architecture in shown:
+        panels = zip(look["weight_decays"], column[::2], column[1::2], strict=True)
+        for decay, above, below in panels:
+            part = of_architecture[of_architecture["weight_decay"] == decay]
+            drawn = ((above, "similarity", _SHARED), (below, "variance", _OF))
+            for panel, quantity, labels in drawn:
                 for shift, (source, label) in enumerate(labels.items(), start=-1):
                     rows = part[(part["quantity"] == quantity) & (part["source"] == source)]
-                    where = rows["layer"].astype(int)
-                    _with_bars(panel, where, rows, colors[source], label, shift * 0.08)
-                panel.set_xticks(sorted(part["layer"].astype(int).unique()))
-                panel.set_xlabel("layer")
-                seeds = part[["init_seeds", "data_seeds"]].iloc[0]
-                panel.set_title(
-                    f"{architecture}, wd {decay} ({seeds.iloc[0]} x {seeds.iloc[1]} seeds)",
-                    fontsize=8,
-                )
-                if place:
-                    panel.axhline(0, color="0.6", lw=0.8, zorder=0)
-        axes[2 * row][0].set_ylabel("pairwise stability $k_l$\n(cosine)")
-        axes[2 * row + 1][0].set_ylabel("variance component\n(cosine)")
-    for row in (0, 1):
-        axes[row][-1].legend(
-            loc="upper left", bbox_to_anchor=(1, 1), title=("pairs that", "due to")[row]
-        )
+                    _with_bars(panel, rows["layer"], rows, colors[source], label, shift * 0.08)
+                layer_axis(panel, part["layer"])
+                panel.set_title(title.format(**part.iloc[0]), fontsize=8)
+            below.axhline(0, color="0.6", lw=0.8, zorder=0)
+    for above, below in zip(axes[::2, 0], axes[1::2, 0], strict=True):
+        above.set_ylabel("pairwise stability $k_l$\n(cosine)")
+        below.set_ylabel("variance component\n(cosine)")
+    for panel, what in zip(axes[:2, -1], ("pairs that", "due to"), strict=True):
+        panel.legend(loc="upper left", bbox_to_anchor=(1, 1), title=what)
     return figure
 
 
 def dose(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
-    """Every measure against weight decay, a line a layer and a bold one for their mean.
-
-    Args:
-        table: what `tables.questions.dose_table` returned.
-        look: the `figures` section of the config.
-    """
-    figure, axes, parts = _measures(table)
-    values = table.drop_duplicates("weight_decay").assign(
-        decay=lambda rows: rows["weight_decay"].astype(float)
-    )
-    values = values.sort_values("decay")
+    """Every measure against weight decay, one line per layer and a bold one for their mean."""
+    figure, axes, shown = _measures(table)
+    table = table.assign(decay=table["weight_decay"].astype(float)).sort_values("decay")
+    values = table.drop_duplicates("decay")
     least = values.loc[values["decay"] > 0, "decay"].min()
     ticks = [f"{row.weight_decay}\n{row.dose:.3g}" for row in values.itertuples()]
-    colors = _layer_colors(table, look)
-    for panel, part in parts:
+    colors = layer_colors(table["layer"], look)
+    for panel, part in shown:
         part = part.assign(decay=part["weight_decay"].astype(float)).sort_values("decay")
         panel.set_xscale("symlog", linthresh=least)
-        _layer_lines(panel, part, "decay", colors)
+        for layer, color in colors.items():
+            rows, mean = part[part["layer"] == layer], layer == ALL
+            if len(rows):
+                label = "mean of layers" if mean else layer
+                _with_bars(panel, rows["decay"], rows, color, label, lw=2 if mean else 1)
         panel.set_xticks(values["decay"], ticks)
         panel.minorticks_off()
     figure.supxlabel("weight decay (below: learning rate x weight decay x steps)", fontsize=9)
-    _layer_legend(figure, axes[0], table, table["architecture"].unique())
+    layer_legend(figure, axes[0], table, room=_LEGEND)
     return figure
 
 
 def time_course(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
-    """Every measure against training tokens: the mean over layers bold, single layers thin.
-
-    Args:
-        table: what `tables.time_course.time_course_table` returned.
-        look: the `figures` section of the config and `weight_decays`.
-    """
-    figure, axes, parts = _measures(table)
+    """Every measure against training tokens: the mean over layers bold, single layers thin."""
+    figure, axes, shown = _measures(table)
     tokens = sorted(table["tokens"].unique())
     least = next((value for value in tokens if value > 0), 1)
-    for panel, part in parts:
+    for panel, part in shown:
         panel.set_xscale("symlog", linthresh=least)
         for decay, color in decay_colors(look).items():
             rows = part[part["weight_decay"] == decay]
             for layer, line in rows[rows["layer"] != ALL].groupby("layer"):
-                panel.plot(
-                    line["tokens"],
-                    line["estimate"],
-                    color=color,
-                    lw=0.7,
-                    alpha=0.6,
-                    label=f"_{decay} {layer}",
-                )
-                last = line.iloc[-1]
-                panel.annotate(
-                    f"{layer}",
-                    (last["tokens"], last["estimate"]),
-                    xytext=(3, 0),
-                    textcoords="offset points",
-                    fontsize=6,
-                    color=color,
-                    va="center",
-                )
+                thin = {"color": color, "lw": 0.7, "alpha": 0.6, "label": f"_{decay} {layer}"}
+                panel.plot(line["tokens"], line["estimate"], **thin)
+                end = tuple(line[["tokens", "estimate"]].iloc[-1])
+                beside = {"xytext": (3, 0), "textcoords": "offset points", "va": "center"}
+                panel.annotate(f"{layer}", end, fontsize=6, color=color, **beside)
             mean = rows[rows["layer"] == ALL]
             _with_bars(panel, mean["tokens"], mean, color, decay_labels(look)[decay], lw=2)
         panel.set_xticks(tokens, [f"{value:,}" for value in tokens], rotation=30)
@@ -139,44 +110,27 @@ def time_course(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
 
 
 def _measures(table: pd.DataFrame) -> tuple[Figure, Any, list[tuple[Axes, pd.DataFrame]]]:
-    """A row of panels a measure, a column an architecture; and every panel with its rows."""
-    architectures, measures = table["architecture"].unique(), table["measure"].unique()
-    figure, axes = panels(len(architectures), rows=len(measures))
-    parts = []
-    for row, measure in enumerate(measures):
-        for panel, architecture in zip(axes[row], architectures, strict=True):
-            here = (table["measure"] == measure) & (table["architecture"] == architecture)
-            panel.set_title(f"{architecture} ({table.loc[here, 'refits'].iloc[0]} refits)")
-            parts.append((panel, table[here]))
-        axes[row][0].set_ylabel(MEASURES.get(measure, measure))
-    return figure, axes, parts
+    """One row of panels per measure, one column per architecture; and every panel with its rows."""
+    figure, axes, shown = grid(table, "measure")
+    for panel, part in shown:
+        panel.set_title("{architecture} ({refits} refits)".format(**part.iloc[0]))
+    for panel, measure in zip(axes[:, 0], table["measure"].unique(), strict=True):
+        panel.set_ylabel(MEASURES.get(measure, measure))
+    return figure, axes, shown
 
 
 def refits_needed(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
-    """Width of intervals by the number of refits, a panel a condition, a colour a layer.
-
-    Args:
-        table: what `tables.questions.refits_needed_table` returned.
-        look: the `figures` section of the config.
-    """
-    architectures, decays = table["architecture"].unique(), table["weight_decay"].unique()
-    figure, axes = panels(len(architectures), rows=len(decays), sharey="all")
-    colors = _layer_colors(table, look)
-    for row, decay in enumerate(decays):
-        for column, architecture in enumerate(architectures):
-            panel = axes[row][column]
-            part = table[(table["weight_decay"] == decay) & (table["architecture"] == architecture)]
-            _widths(panel, part, colors)
-            first = part.iloc[0]
-            panel.set_title(f"{architecture}, wd {decay} ({first['measured']} refits)", fontsize=8)
-        axes[row][0].set_ylabel("width of the 95 % interval\nof $S_l$ (cosine)")
-    _layer_legend(
-        figure,
-        axes[0],
-        table,
-        architectures,
-        "layer (all: their mean)\ndots: drawn, lines: expected",
-    )
+    """Width of intervals by the number of refits, one panel per condition, one colour per layer."""
+    figure, axes, shown = grid(table, "weight_decay", sharey="all")
+    colors = layer_colors(table["layer"], look)
+    title = "{architecture}, wd {weight_decay} ({measured} refits)"
+    for panel, part in shown:
+        _widths(panel, part, colors)
+        panel.set_title(title.format(**part.iloc[0]), fontsize=8)
+    for panel in axes[:, 0]:
+        panel.set_ylabel("width of the 95 % interval\nof $S_l$ (cosine)")
+    words = "layer (all: their mean)\ndots: drawn, lines: expected"
+    layer_legend(figure, axes[0], table, words, room=_LEGEND)
     return figure
 
 
@@ -197,36 +151,17 @@ def _widths(panel: Axes, part: pd.DataFrame, colors: dict[str, Any]) -> None:
             words = f"mean of layers:\n{needed} refits needed"
             panel.text(0.98, 0.98, words, ha="right", va="top", transform=panel.transAxes, size=7)
     for layer, color in colors.items():
-        rows = shown[shown["layer"] == layer]
+        rows, bold = shown[shown["layer"] == layer], layer == ALL
         if rows.empty:
             continue
-        bold = layer == ALL
         drawn, expected = (rows[rows["source"] == name] for name in ("drawn", "expected"))
         panel.plot(drawn["refits"], drawn["width"], color=color, marker="o", ms=3.5, ls="none")
         if bold:
-            panel.fill_between(
-                drawn["refits"], drawn["width_low"], drawn["width_high"], color=color, alpha=0.15
-            )
-        panel.plot(
-            expected["refits"], expected["width"], color=color, lw=2 if bold else 0.9, label=layer
-        )
+            edges = drawn["width_low"], drawn["width_high"]
+            panel.fill_between(drawn["refits"], *edges, color=color, alpha=0.15)
+        style = {"color": color, "lw": 2 if bold else 0.9, "label": layer}
+        panel.plot(expected["refits"], expected["width"], **style)
     panel.set_xlabel("refits")
-
-
-def _layer_colors(table: pd.DataFrame, look: dict[str, Any]) -> dict[str, Any]:
-    """Colours of layers, shallow to deep; the mean over layers is black."""
-    layers = sorted((name for name in table["layer"].unique() if name != ALL), key=int)
-    shades = sns.color_palette(look["colormap"], len(layers))
-    return {ALL: "black", **dict(zip(layers, shades, strict=True))}
-
-
-def _layer_lines(panel: Axes, part: pd.DataFrame, x: str, colors: dict[str, Any]) -> None:
-    """A line a layer with its interval; a bold one for the mean over layers."""
-    for layer, color in colors.items():
-        rows = part[part["layer"] == layer]
-        label = "mean of layers" if layer == ALL else layer
-        if len(rows):
-            _with_bars(panel, rows[x], rows, color, label, lw=2 if layer == ALL else 1)
 
 
 def _with_bars(
@@ -241,14 +176,3 @@ def _with_bars(
     """A line of estimates, and bars from `low` to `high` where there is an interval."""
     panel.plot(x + shift, rows["estimate"], color=color, marker="o", ms=3.5, lw=lw, label=label)
     panel.vlines(x + shift, rows["low"], rows["high"], color=color, lw=1)
-
-
-def _layer_legend(
-    figure: Figure, axes: Any, table: pd.DataFrame, architectures: Any, title: str = "layer"
-) -> None:
-    """The legend of the deepest architecture, beside the panels."""
-    numbers = table[table["layer"] != ALL]
-    deepest = numbers.loc[numbers["layer"].astype(int).idxmax(), "architecture"]
-    figure.set_figwidth(figure.get_figwidth() + _LEGEND)
-    handles, names = axes[list(architectures).index(deepest)].get_legend_handles_labels()
-    figure.legend(handles, names, title=title, loc="outside right upper")

@@ -5,38 +5,24 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..labels import ALL
-from .style import decay_colors, decay_labels, layer_axis, legend_above, lines, panels
+from ..conventions import ALL
+from .style import columns, decay_colors, decay_labels, legend_above, lines
 
 _KERNELS = {"rbf": "RBF", "linear": "linear"}
 _PLACES = {"resid_pre": "before attention", "resid_mid": "after attention"}
 
 
 def residual(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
-    """CKA of the residual stream by layer, a row a stream, and layer stability below it.
-
-    Args:
-        table: what `tables.streams.residual_table` returned.
-        look: the `figures` section of the config, `weight_decays`, and the `kernel` and
-            `estimator` to show.
-    """
+    """CKA of the residual stream by layer, one row per stream, and layer stability below."""
     chosen = (table["kernel"] == look["kernel"]) & (table["estimator"] == look["estimator"])
     table = table[chosen]
-    architectures = table["architecture"].unique()
     streams = [stream for stream in _PLACES if stream in set(table["stream"])]
-    figure, axes = panels(len(architectures), rows=len(streams) + 1)
-    colors, labels = decay_colors(look), decay_labels(look)
-    for column, architecture in enumerate(architectures):
-        part = table[table["architecture"] == architecture]
-        for row, stream in enumerate(streams):
-            panel = axes[row][column]
-            lines(panel, part[part["stream"] == stream], "cka", "refit", colors, labels)
-            layer_axis(panel, part["layer"])
-        below = part[part["stream"] == streams[0]]
-        lines(axes[-1][column], below, "stability", "refit", colors, labels)
-        layer_axis(axes[-1][column], part["layer"])
-        counts = f"{part['refits'].iloc[0]} refits, {part['positions'].iloc[0]} tokens"
-        axes[0][column].set_title(f"{architecture} ({counts})")
+    title = "{architecture} ({refits} refits, {positions} tokens)"
+    figure, axes, shown = columns(table, len(streams) + 1, title)
+    for (*above, below), part in shown:
+        for panel, stream in zip(above, streams, strict=True):
+            lines(panel, part[part["stream"] == stream], "cka", "refit", look)
+        lines(below, part[part["stream"] == streams[0]], "stability", "refit", look)
     kernel = f"CKA ({_KERNELS[look['kernel']]}, {look['estimator']})"
     for row, stream in enumerate(streams):
         axes[row][0].set_ylabel(f"stream {_PLACES[stream]}:\n{kernel}")
@@ -46,22 +32,11 @@ def residual(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
 
 
 def attention_norms(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
-    """Mean norms of attention's output and of the stream after it, by layer.
-
-    Args:
-        table: what `tables.streams.attention_norms_table` returned.
-        look: the `figures` section of the config and `weight_decays`.
-    """
-    architectures = table["architecture"].unique()
-    figure, axes = panels(len(architectures), rows=2)
-    colors, labels = decay_colors(look), decay_labels(look)
-    for column, architecture in enumerate(architectures):
-        part = table[table["architecture"] == architecture]
-        for row, measure in enumerate(("attention_out_norm", "resid_mid_norm")):
-            panel = axes[row][column]
-            lines(panel, part, measure, "refit", colors, labels)
-            layer_axis(panel, part["layer"])
-        axes[0][column].set_title(f"{architecture} ({part['refits'].iloc[0]} refits)")
+    """Mean norms of attention's output and of the stream after it, by layer."""
+    figure, axes, shown = columns(table, rows=2)
+    for column, part in shown:
+        for panel, measure in zip(column, ("attention_out_norm", "resid_mid_norm"), strict=True):
+            lines(panel, part, measure, "refit", look)
     for row in axes:  # which share their axis: once all is drawn
         row[0].set_ylim(bottom=0)
     axes[0][0].set_ylabel("attention output:\nmean L2 norm over tokens")
@@ -71,36 +46,23 @@ def attention_norms(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
 
 
 def weight_norms(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
-    """Correlation across layers of stability with weight norms, a place a matrix.
-
-    Args:
-        table: what `tables.streams.weight_norms_table` returned.
-        look: the `figures` section of the config and `weight_decays`.
-    """
-    architectures = table["architecture"].unique()
-    figure, axes = panels(len(architectures))
+    """Correlation across layers of stability with weight norms, one position per matrix."""
+    figure, axes, shown = columns(table)
     colors, labels = decay_colors(look), decay_labels(look)
-    matrices = list(dict.fromkeys(table["matrix"]))
-    for panel, architecture in zip(axes[0], architectures, strict=True):
-        part = table[table["architecture"] == architecture]
+    matrices = list(table["matrix"].unique())
+    for (panel,), part in shown:
         panel.axhline(0, color="0.7", lw=0.8, zorder=0)
         for place, (decay, color) in enumerate(colors.items()):
             rows = part[part["weight_decay"] == decay]
-            # Side by side around the matrix's place.
+            # Side by side around the matrix's position.
             aside = 0.5 * ((place + 0.5) / len(colors) - 0.5)
             for refit, points in rows.groupby("refit", sort=False):
                 x = [matrices.index(name) + aside for name in points["matrix"]]
-                bold = refit == ALL
-                style = {"ms": 6, "mew": 1.6, "zorder": 3} if bold else {"ms": 3, "alpha": 0.6}
-                panel.plot(
-                    x,
-                    points["pearson"],
-                    "D" if bold else "o",
-                    mfc="none" if bold else color,
-                    mec=color,
-                    label=labels[decay] if bold else f"_{refit}",
-                    **style,
-                )
+                style = {"marker": "o", "ms": 3, "alpha": 0.6, "mfc": color, "label": f"_{refit}"}
+                if refit == ALL:
+                    style = {"marker": "D", "ms": 6, "mew": 1.6, "zorder": 3, "mfc": "none"}
+                    style["label"] = labels[decay]
+                panel.plot(x, points["pearson"], ls="none", mec=color, **style)
         layers = part["layers"].iloc[0]
         if part["pearson"].isna().all():
             text = "no correlation: it takes 3 layers" if layers < 3 else "no correlation"
@@ -108,7 +70,8 @@ def weight_norms(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
         panel.set_xticks(range(len(matrices)), [_matrix(name) for name in matrices])
         panel.set(xlim=(-0.6, len(matrices) - 0.4), ylim=(-1.08, 1.08), xlabel="weight matrix")
         depth = f"{layers} layer{'s' if layers > 1 else ''}"
-        panel.set_title(f"{architecture} ({depth}, {part['refits'].iloc[0]} refits)")
+        first = part.iloc[0]
+        panel.set_title(f"{first['architecture']} ({depth}, {first['refits']} refits)")
     axes[0][0].set_ylabel("correlation across layers of\nstability and norm (Pearson)")
     legend_above(figure, axes[0][0], "open: mean over refits, filled: one refit")
     return figure

@@ -1,8 +1,12 @@
-"""The one style of all figures, and what several of them are made of.
+"""The common style of all figures, and parts that several of them share.
 
-Nothing in this package computes a number: what is drawn is in the table.
+Nothing in this package computes a number: what is drawn is in the table. Every figure has a row of
+the registry (`registry.rows`) and a function here, which returns it undrawn. The function gets the
+table of the row, whose columns stand there; the tables the row `draws` beside it; the name of what
+it is of, if there is one per condition or weight decay; and last, where the row has it, `look`.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from ..files import atomic_path, sha256_file, write_sidecar
-from ..labels import ALL
+from ..conventions import ALL
+from ..storage.files import atomic_path, sha256_file, write_sidecar
 
 # Width of one panel in inches: two fit a page's width, one a column's.
 PANEL = 3.3
@@ -39,12 +44,12 @@ def set_style() -> None:
 
 
 def save_figure(figure: Figure, paths: dict[str, str | Path], dpi: int) -> None:
-    """Write a figure in every format with its hash, without the date that would make it differ."""
+    """Write a figure in every format with its hash, without a date, which would make it differ."""
     metadata: dict[str, dict[str, Any]] = {
         "pdf": {"CreationDate": None, "ModDate": None},
         "png": {"Software": None},
     }
-    # Settle the layout once: it moves a little every time it is computed.
+    # Compute the layout once: it shifts a little every time it is computed.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for kind, path in paths.items():
@@ -59,11 +64,74 @@ def decay_colors(look: dict[str, Any]) -> dict[str, Any]:
     return dict(zip(decays, sns.color_palette(look["palette"], len(decays)), strict=True))
 
 
+def decay_labels(look: dict[str, Any]) -> dict[str, str]:
+    """The legend's text for every weight decay: its value and the optimiser that implies."""
+    return {
+        decay: f"wd {decay} ({'AdamW' if float(decay) else 'Adam'})"
+        for decay in look["weight_decays"]
+    }
+
+
+def layer_colors(layers: pd.Series, look: dict[str, Any]) -> dict[Any, Any]:
+    """Colours of layers, shallow to deep; "all", the mean over layers, is black and first."""
+    numbers = sorted((name for name in layers.unique() if name != ALL), key=int)
+    shades = sns.color_palette(look["colormap"], len(numbers))
+    return {ALL: "black", **dict(zip(numbers, shades, strict=True))}
+
+
 def panels(count: int, rows: int = 1, sharey: str = "row") -> tuple[Figure, Any]:
     """A figure of `count` panels side by side; those of a row, or all, share their y axis."""
     figure = Figure(figsize=(PANEL * count, 2.6 * rows))
     axes = figure.subplots(rows, count, squeeze=False, sharey=sharey)
     return figure, axes
+
+
+def columns(
+    table: pd.DataFrame, rows: int = 1, title: str = "{architecture} ({refits} refits)"
+) -> tuple[Figure, Any, list[tuple[Any, pd.DataFrame]]]:
+    """A figure with a column of panels for every architecture.
+
+    Args:
+        table: what is drawn; has the column architecture.
+        rows: panels of a column.
+        title: above a column; braces hold columns of the table.
+
+    Returns:
+        The figure; its panels (rows, architectures); the panels of every column with the rows of
+        the table they show.
+    """
+    names = table["architecture"].unique()
+    figure, axes = panels(len(names), rows)
+    shown = [(axes[:, i], table[table["architecture"] == name]) for i, name in enumerate(names)]
+    for column, part in shown:
+        column[0].set_title(title.format(**part.iloc[0]))
+    return figure, axes, shown
+
+
+def grid(
+    table: pd.DataFrame, by: str, values: Iterable[Any] | None = None, sharey: str = "row"
+) -> tuple[Figure, Any, list[tuple[Axes, pd.DataFrame]]]:
+    """A figure with a column of panels for every architecture, and a row for every value.
+
+    Args:
+        table: what is drawn; has the column architecture.
+        by: the column that rows of panels differ in.
+        values: of it; by default all.
+        sharey: the panels that share their y axis: those of a row, or all.
+
+    Returns:
+        The figure; its panels (values, architectures); every panel, row by row, with the rows of
+        the table it shows.
+    """
+    values = table[by].unique() if values is None else values
+    names = table["architecture"].unique()
+    figure, axes = panels(len(names), len(values), sharey)
+    parts = [
+        table[(table[by] == value) & (table["architecture"] == name)]
+        for value in values
+        for name in names
+    ]
+    return figure, axes, list(zip(axes.flat, parts, strict=True))
 
 
 def layer_axis(axes: Axes, layers: pd.Series) -> None:
@@ -77,75 +145,92 @@ def lines(
     table: pd.DataFrame,
     y: str,
     unit: str,
-    colors: dict,
-    labels: dict,
-    bold: str = ALL,
+    look: dict[str, Any],
+    labels: dict[str, str] | None = None,
     style: tuple[str, str] = ("-", "o"),
 ) -> None:
     """A bold line of one unit's rows ("all" or a refit), a thin one of every other refit's.
 
     Args:
-        axes: where to draw.
+        axes: where to draw; the x axis is that of layers.
         table: weight_decay, layer, the columns `unit` and `y`.
         y: the column to draw by layer.
         unit: the column that names refits: anchor or refit.
-        colors: the colour of each weight decay.
-        labels: the legend's text for each weight decay.
-        bold: the unit drawn bold.
+        look: the `figures` section of the config, `weight_decays`, and `anchor` if one may be bold.
+        labels: the legend's text for each weight decay; by default `decay_labels`.
         style: the bold line and its marker.
     """
-    for decay, color in colors.items():
+    line, marker = style
+    labels, bold = labels or decay_labels(look), look.get("anchor", ALL)
+    for decay, color in decay_colors(look).items():
         rows = table[table["weight_decay"] == decay]
         for name, part in rows[~rows[unit].isin([ALL, bold])].groupby(unit, sort=False):
             axes.plot(part["layer"], part[y], color=color, lw=0.6, alpha=0.45, label=f"_{name}")
         mean = rows[rows[unit] == bold]
         if len(mean):
-            label = labels.get(decay)
-            line, marker = style
             drawn = {"color": color, "lw": 2, "ls": line, "marker": marker, "ms": 4}
-            axes.plot(mean["layer"], mean[y], label=label, **drawn)
+            axes.plot(mean["layer"], mean[y], label=labels.get(decay), **drawn)
+    layer_axis(axes, table["layer"])
 
 
-def decay_labels(look: dict[str, Any]) -> dict[str, str]:
-    """The legend's text for every weight decay: its value and the optimiser that implies."""
-    return {
-        decay: f"wd {decay} ({'AdamW' if float(decay) else 'Adam'})"
-        for decay in look["weight_decays"]
-    }
-
-
-def dead_layers(dead: pd.DataFrame, architecture: str, decay: str) -> list[int]:
-    """Layers of a condition whose heads do next to nothing, by either method of ablation.
-
-    Args:
-        dead: what `tables.ablation.dead_heads_table` returned.
-        architecture: of the condition.
-        decay: its weight decay.
-    """
-    here = (dead["architecture"] == architecture) & (dead["weight_decay"] == decay)
-    flagged = dead[here & dead["dead"].isin([True])]
-    return sorted(flagged["layer"].unique().tolist())
+def shown_anchor(look: dict[str, Any], of: str = "anchor") -> str:
+    """What is shown large or bold, in words: the mean of all of a kind, or the one chosen."""
+    return f"mean of all {of}s" if look["anchor"] == ALL else f"{of} {look['anchor']}"
 
 
 def who_is_bold(look: dict[str, Any], of: str = "anchor") -> str:
-    """The legend's words on bold and thin lines.
+    """The legend's explanation of bold and thin lines.
 
     Args:
         look: with `anchor`: "all" or the one refit shown bold.
         of: what a line is of: anchor or refit.
     """
-    if look["anchor"] == ALL:
-        return f"bold: mean of all {of}s, thin: one {of}"
-    return f"bold: {of} {look['anchor']}, thin: the other {of}s"
+    others = f"one {of}" if look["anchor"] == ALL else f"the other {of}s"
+    return f"bold: {shown_anchor(look, of)}, thin: {others}"
 
 
-def legend_above(figure: Figure, axes: Axes, title: str, columns: int | None = None) -> None:
-    """The legend of one panel, for all of them, above the figure."""
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        names,
-        title=title,
-        loc="outside upper center",
-        ncols=min(columns or len(names), len(names)),
-    )
+def sample(label: str, **style: Any) -> Line2D:
+    """A line or marker for a legend, with its text."""
+    return Line2D([], [], label=label, **style)
+
+
+def decay_samples(look: dict[str, Any]) -> list[Line2D]:
+    """The colours of weight decays for a legend."""
+    return [sample(f"wd {decay}", color=c, lw=3) for decay, c in decay_colors(look).items()]
+
+
+def legend_above(
+    figure: Figure, shown: Axes | list[Line2D], title: str, columns: int | None = None
+) -> None:
+    """A legend above the figure.
+
+    Args:
+        figure: the figure.
+        shown: a panel whose legend is that of all, or lines with their texts.
+        title: of the legend.
+        columns: of it at most; by default everything stands side by side.
+    """
+    handles = shown.get_legend_handles_labels()[0] if isinstance(shown, Axes) else shown
+    above = {"loc": "outside upper center", "ncols": columns or len(handles)}
+    figure.legend(handles=handles, title=title, **above)
+
+
+def layer_legend(
+    figure: Figure, row: Any, table: pd.DataFrame, title: str = "layer", room: float = 0
+) -> None:
+    """The legend of layers, those of the deepest architecture, beside the panels.
+
+    Args:
+        figure: the figure.
+        row: a row of its panels, one per architecture.
+        table: what is drawn.
+        title: of the legend.
+        room: inches by which the figure gets wider.
+    """
+    numbers = table[table["layer"] != ALL]
+    deepest = numbers.loc[numbers["layer"].astype(int).idxmax(), "architecture"]
+    handles, names = row[
+        list(table["architecture"].unique()).index(deepest)
+    ].get_legend_handles_labels()
+    figure.set_figwidth(figure.get_figwidth() + room)
+    figure.legend(handles, names, title=title, loc="outside right upper")

@@ -3,36 +3,38 @@
 import numpy as np
 import pandas as pd
 
-from ..claims import dead_heads
-from ..labels import ALL, CONDITION
-from ..statistics import kendall_tau_b, pearson, slope
+from ..conventions import ALL, CONDITION
+from ..measures.claims import dead_heads
+from ..measures.uncertainty import kendall_tau_b, pearson, slope
+from .means import with_means
 
 CORRELATIONS = {"pearson": pearson, "kendall": kendall_tau_b}
 
 
-def heads_table(stability: pd.DataFrame, ablations: pd.DataFrame) -> pd.DataFrame:
-    """Stability and ablation effects of every head of every refit, a row a method.
+def heads_tables(stability: pd.DataFrame, ablations: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Stability and ablation effects of every head of every refit, and the dead heads.
 
     Args:
         stability: CONDITION, anchor, layer, head, stability.
-        ablations: CONDITION, refit and the columns of `ablation_table`.
+        ablations: CONDITION, refit and the columns of `analysis.ablation.ablation_table`.
 
     Returns:
-        Both, and dead: whether the heads of the layer do next to nothing (`dead_heads_table`).
+        `heads`: both, one row per head and method, and dead: whether the heads of the layer do
+        almost nothing; `dead_heads`: what `dead_heads_table` returns.
     """
-    stability = stability.rename(columns={"anchor": "refit"})
     keys = [*CONDITION, "refit", "layer", "head"]
+    stability = stability.rename(columns={"anchor": "refit"})
     table = stability.merge(ablations, on=keys, how="left", validate="one_to_many")
-    repeated = table.duplicated([*keys, "method"])
-    if repeated.any():
+    if table.duplicated([*keys, "method"]).any():
         raise pd.errors.MergeError("a head is ablated twice by one method")
+    dead = dead_heads_table(table)
     keys = [*CONDITION, "method", "layer"]
-    dead = dead_heads_table(table)[[*keys, "dead"]]
-    return table.merge(dead, on=keys, how="left", validate="many_to_one")
+    heads = table.merge(dead[[*keys, "dead"]], on=keys, how="left", validate="many_to_one")
+    return {"heads": heads, "dead_heads": dead}
 
 
 def dead_heads_table(heads: pd.DataFrame) -> pd.DataFrame:
-    """Layers whose heads do next to nothing (docs/statistics.md, "Claims", 4).
+    """Layers whose heads do almost nothing (docs/statistics.md, "Claims", 4).
 
     Args:
         heads: CONDITION, method, refit, layer, head, delta_loss.
@@ -45,21 +47,16 @@ def dead_heads_table(heads: pd.DataFrame) -> pd.DataFrame:
     arms = {key: _delta_loss(rows) for key, rows in heads.groupby([*CONDITION, "method"])}
     tables = []
     for (architecture, decay, method), effects in arms.items():
-        reference = arms.get((architecture, "0", method))
-        known = reference is not None
-        dead = dead_heads(effects, reference) if known else np.full(effects.shape[1], None)
-        table = pd.DataFrame(
-            {
-                "architecture": architecture,
-                "weight_decay": decay,
-                "method": method,
-                "layer": np.arange(1, effects.shape[1] + 1),
-                "mean_delta_loss": effects.mean(axis=(0, 2)),
-                "reference": reference.mean(axis=(0, 2)) if known else np.nan,
-                "dead": dead,
-            }
-        )
-        tables.append(table)
+        usual = arms.get((architecture, "0", method))
+        columns = {
+            **dict(zip(CONDITION, (architecture, decay), strict=True)),
+            "method": method,
+            "layer": np.arange(1, effects.shape[1] + 1),
+            "mean_delta_loss": effects.mean(axis=(0, 2)),
+            "reference": np.nan if usual is None else usual.mean(axis=(0, 2)),
+            "dead": None if usual is None else dead_heads(effects, usual),
+        }
+        tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -69,11 +66,18 @@ def _delta_loss(rows: pd.DataFrame) -> np.ndarray:
     return wide.to_numpy().reshape(rows["refit"].nunique(), rows["layer"].nunique(), -1)
 
 
+def stability_ablation_tables(heads: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """`stability_ablation_table` and its trend over depth, by name."""
+    table = stability_ablation_table(heads)
+    trend = stability_ablation_trend_table(table)
+    return {"stability_ablation": table, "stability_ablation_trend": trend}
+
+
 def stability_ablation_table(heads: pd.DataFrame) -> pd.DataFrame:
     """Per method and layer, the correlation over heads of stability with ablation effect.
 
     Args:
-        heads: what `heads_table` returned.
+        heads: the first table of `heads_tables`.
 
     Returns:
         CONDITION, method, refit, layer, heads (how many), pearson, kendall (tau_b) between
@@ -87,7 +91,7 @@ def stability_ablation_table(heads: pd.DataFrame) -> pd.DataFrame:
         rows.append((*key, len(group), *correlations, y.mean()))
     measures = [*CORRELATIONS, "mean_delta_loss"]
     columns = [*CONDITION, "method", "refit", "layer", "heads", *measures]
-    return _with_means(pd.DataFrame(rows, columns=columns), ["layer", "heads"], measures)
+    return with_means(pd.DataFrame(rows, columns=columns), ["method", "layer", "heads"], measures)
 
 
 def stability_ablation_trend_table(correlations: pd.DataFrame) -> pd.DataFrame:
@@ -114,12 +118,25 @@ def stability_ablation_trend_table(correlations: pd.DataFrame) -> pd.DataFrame:
             mean = deep.mean() if len(deep) else float("nan")
             rows.append((*key, name, slope(depth[there], values[there]), mean))
     measures = ["slope", "deep_mean"]
-    columns = [*CONDITION, "method", "refit", "correlation", *measures]
-    return _with_means(pd.DataFrame(rows, columns=columns), ["correlation"], measures)
+    table = pd.DataFrame(rows, columns=[*CONDITION, "method", "refit", "correlation", *measures])
+    return with_means(table, ["method", "correlation"], measures)
 
 
-def _with_means(refits: pd.DataFrame, keys: list[str], measures: list[str]) -> pd.DataFrame:
-    """Rows of single refits, after those of their means (refit "all")."""
-    groups = refits.groupby([*CONDITION, "method", *keys], sort=False, as_index=False)
-    overall = groups[measures].mean().assign(refit=ALL)
-    return pd.concat([overall, refits], ignore_index=True)[refits.columns]
+def perplexity_table(texts: pd.DataFrame) -> pd.DataFrame:
+    """Perplexity of every refit on every text, and what weight decay changes about it.
+
+    Args:
+        texts: CONDITION, refit, text, tokens, nll, perplexity.
+
+    Returns:
+        The same columns and relative_difference: (PPL - PPL_0) / PPL_0 with PPL_0 of the same
+        refit at weight decay 0; empty at weight decay 0 and where the study has none. Refit
+        "all" holds means over refits of perplexity and relative_difference.
+    """
+    keys = ["architecture", "refit", "text"]
+    plain = texts[texts["weight_decay"] == "0"].set_index(keys)["perplexity"].rename("reference")
+    table = texts.merge(plain, on=keys, how="left", validate="many_to_one")
+    change = (table["perplexity"] - table["reference"]) / table.pop("reference")
+    table["relative_difference"] = change.where(table["weight_decay"] != "0")
+    table = with_means(table, ["text"], ["perplexity", "relative_difference"])
+    return table.astype({"tokens": "Int64"})

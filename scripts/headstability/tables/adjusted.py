@@ -1,15 +1,15 @@
 """Tidy table of adjusted measures by layer, with intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from ..adjusted import centred_chance, normalised_excess
-from ..labels import CONDITION
-from ..measures import MEASURES
-from ..uncertainty import Estimate, Replicated, over_pairs
-from .replicates import layer_replicates, pair_matrices
+from ..conventions import CONDITION
+from ..measures.adjusted import centred_chance, normalised_excess
+from ..measures.registry import MEASURES
+from ..measures.uncertainty import Estimate, Replicated, over_pairs
+from .replicates import by_condition, layer_replicates, pair_matrices, rows_of
 
 # In the order of the table, before the other measures; one that was not computed is left out.
 FIRST = ("raw", "untrained", "shuffled", "excess", "normalised_excess")
@@ -22,55 +22,59 @@ def adjusted_table(
     pairs: pd.DataFrame,
     without_prompts: pd.DataFrame,
     untrained: pd.DataFrame | None,
-    refits: Mapping[str, int],
+    seeds: Mapping[str, Sequence[int]],
     heads: Mapping[str, int],
     crossed: bool,
 ) -> pd.DataFrame:
     """Raw stability, its references and the adjusted measures of every condition and layer.
 
     Args:
-        pairs: CONDITION and the pairs of `adjusted_conditions.adjusted_tables`.
-        without_prompts: CONDITION and what is left without groups of prompts.
+        pairs: CONDITION and the pairs of `analysis.adjusted.adjusted_tables`.
+        without_prompts: CONDITION and the values without each group of prompts.
         untrained: of step 0, by architecture: architecture, refit_a, refit_b, layer, stability;
             None: no such weights are kept.
-        refits: init seed of every refit, by name.
+        seeds: init seed and data seed of every refit.
         heads: heads of a layer, by architecture.
         crossed: whether refits cross init and data seeds, which leaves no interval.
 
     Returns:
         CONDITION, layer, measure, value, se_refit, se_prompt, low, high (95 %; empty where there
         is none), refits, reason (why something is empty). Measure `untrained` is the same for
-        every weight decay, because weights start equal; `centred_chance` is what unrelated heads
-        have.
+        every weight decay, because initial weights are equal; `centred_chance` is the value for
+        unrelated heads.
     """
+    # By seed, as everywhere: by name, seed10 would come before seed2.
+    refits = {name: seeds[name][0] for name in sorted(seeds, key=seeds.__getitem__)}
     names, parts = list(refits), []
-    for (architecture, decay), rows in pairs.groupby(CONDITION, sort=False):
-        here = (without_prompts["architecture"] == architecture) & (
-            without_prompts["weight_decay"] == decay
-        )
-        left = without_prompts[here]
-        found = {
-            name: layer_replicates(rows, left, name, names) for name in rows["measure"].unique()
-        }
+    for condition, rows in by_condition(pairs):
+        architecture = condition["architecture"]
+        left = rows_of(without_prompts, **condition)
+        measured = rows["measure"].unique()
+        found = {name: layer_replicates(rows, left, name, names) for name in measured}
         found["normalised_excess"] = _normalised(found["raw"], found["shuffled"])
         if untrained is not None:
             step0 = untrained[untrained["architecture"] == architecture]
             found["untrained"] = _untrained(step0, refits)
         for name in (*FIRST, *MEASURES):
             if name in found:
-                parts.append(_rows(architecture, decay, name, found[name].estimate(), crossed))
+                labels = condition | {"measure": name}
+                parts.append(_rows(labels, found[name].estimate(), crossed))
         if "centred" in found:
+            # Known, not estimated.
             chance = centred_chance(len(names), heads[architecture])
-            parts.append(_constant(parts[-1], "centred_chance", chance))
+            empty = dict.fromkeys(("se_refit", "se_prompt", "low", "high"), np.nan)
+            constant = {"measure": "centred_chance", "value": chance, "reason": None}
+            parts.append(parts[-1].assign(**constant, **empty))
     return pd.concat(parts, ignore_index=True)
 
 
 def _normalised(raw: Replicated, null: Replicated) -> Replicated:
     """(S - N)/(1 - N) of the value and of every value that leaves something out."""
-    pairs = zip(
-        (raw.value, raw.refits, raw.prompts), (null.value, null.refits, null.prompts), strict=True
+    return Replicated(
+        normalised_excess(raw.value, null.value),
+        normalised_excess(raw.refits, null.refits),
+        normalised_excess(raw.prompts, null.prompts),
     )
-    return Replicated(*(normalised_excess(one, other) for one, other in pairs))
 
 
 def _untrained(pairs: pd.DataFrame, refits: Mapping[str, int]) -> Replicated:
@@ -85,32 +89,20 @@ def _untrained(pairs: pd.DataFrame, refits: Mapping[str, int]) -> Replicated:
     return Replicated(value, np.full((len(value), len(names)), np.nan), np.empty((len(value), 0)))
 
 
-def _rows(
-    architecture: str, decay: str, measure: str, estimate: Estimate, crossed: bool
-) -> pd.DataFrame:
+def _rows(labels: Mapping[str, str], estimate: Estimate, crossed: bool) -> pd.DataFrame:
+    """The rows of a measure of a condition, one per layer."""
     low, high = estimate.interval()
-    table = pd.DataFrame(
-        {
-            "architecture": architecture,
-            "weight_decay": decay,
-            "layer": np.arange(1, len(estimate.value) + 1),
-            "measure": measure,
-            "value": estimate.value,
-            "se_refit": estimate.se_refit,
-            "se_prompt": estimate.se_prompt,
-            "low": low,
-            "high": high,
-            "refits": estimate.sample,
-        }
-    )
+    columns = ["value", "se_refit", "se_prompt", "low", "high"]
+    values = (estimate.value, estimate.se_refit, estimate.se_prompt, low, high)
+    table = pd.DataFrame(dict(zip(columns, values, strict=True)))
     if crossed:
         table[["se_refit", "low", "high"]] = np.nan
     few = FEW.format(estimate.sample) if estimate.sample < 3 else None
     reason = pd.Series(CROSSED if crossed else few, index=table.index, dtype=object)
-    return table.assign(reason=reason.where(table["value"].notna(), UNDEFINED))
-
-
-def _constant(like: pd.DataFrame, measure: str, value: float) -> pd.DataFrame:
-    """Rows of a number that is known, not estimated."""
-    empty = dict.fromkeys(("se_refit", "se_prompt", "low", "high"), np.nan)
-    return like.assign(measure=measure, value=value, reason=None, **empty)
+    table = table.assign(
+        **labels,
+        layer=table.index + 1,
+        refits=estimate.sample,
+        reason=reason.where(table["value"].notna(), UNDEFINED),
+    )
+    return table[[*CONDITION, "layer", "measure", *columns, "refits", "reason"]]

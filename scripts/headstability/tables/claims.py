@@ -1,4 +1,4 @@
-"""Tidy table of the five claims: parts, intervals, verdicts, and the paper's values beside."""
+"""Tidy table of the five claims: parts, intervals, verdicts, and the paper's values."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,11 +7,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import claims
-from ..uncertainty import Estimate, Replicated
-from ..verdicts import LEAST_SAMPLE, Part, claim_p_value, claim_verdict, holm, over_conditions
+from ..measures import claims
+from ..measures.uncertainty import Replicated, over_refits
+from ..measures.verdicts import (
+    INCONCLUSIVE,
+    LEAST_SAMPLE,
+    Part,
+    claim_p_value,
+    claim_verdict,
+    holm,
+    over_conditions,
+)
+from ..models.shape import in_order
+from .published import published_condition
+from .replicates import (
+    by_condition,
+    head_matrices,
+    layer_replicates,
+    pair_matrices,
+    rows_of,
+    with_prompts,
+)
 
 RAW, EXCESS, CKA = "raw", "excess", "cka"
+HELD_OUT = "held_out"
+STREAM, WRITTEN = "resid_mid", "z_cka_of_layer"
 # What a row is of: one part of a claim, or the claim as a whole.
 WHOLE = "all parts"
 POOLED = "pooled"
@@ -28,11 +48,11 @@ SMALL = "above 0, but perhaps by less than delta"
 
 @dataclass(frozen=True)
 class Condition:
-    """What the claims are tested on, of one condition.
+    """What the claims are tested on, for one condition.
 
     Attributes:
         architecture, weight_decay: its labels.
-        shape: layers, heads, d_model, mlp.
+        shape: layers, heads, d_model, mlp and other switches.
         stability: S_l by measure (raw, excess), [layer].
         distinctness: D_l, [layer].
         match: m by measure, [layer, anchor, refit, head].
@@ -54,6 +74,51 @@ class Condition:
     heads_written: np.ndarray | None
 
 
+def claim_conditions(
+    tables: Mapping[str, pd.DataFrame],
+    shapes: Mapping[str, Mapping[str, Any]],
+    refits: Sequence[str],
+    method: str,
+) -> list[Condition]:
+    """What each condition contributes to the claims.
+
+    Args:
+        tables: each with CONDITION: `pairs`, `without_prompts` and `matches` (of
+            `analysis.adjusted`), `commonness`, `residual`, `ablation` (with refit) and
+            `perplexity`.
+        shapes: the config's architectures.
+        refits: names of the refits.
+        method: which ablation is used.
+    """
+    made = []
+    for labels, pairs in by_condition(tables["pairs"]):
+        here = {name: rows_of(table, **labels) for name, table in tables.items()}
+        without, matches = here["without_prompts"], here["matches"]
+        matches = matches.assign(excess=matches["raw"] - matches["shuffled"])
+        zeroed = rows_of(here["ablation"], method=method)
+        held_out = rows_of(here["perplexity"], text=HELD_OUT).set_index("refit")["perplexity"]
+        heads = head_matrices(zeroed, ["refit"], "delta_loss", refits)
+        common = head_matrices(here["commonness"], ["refit"], "commonness", refits)
+        distinct = over_refits(1 - common.mean(axis=2).T)
+        stream = rows_of(here["residual"], stream=STREAM, kernel="linear", estimator="debiased")
+        written = rows_of(pairs, measure=WRITTEN)
+        one = Condition(
+            **labels,
+            shape=shapes[labels["architecture"]],
+            stability={m: layer_replicates(pairs, without, m, refits) for m in (RAW, EXCESS)},
+            distinctness=with_prompts(distinct, without, "distinctness"),
+            match={
+                m: head_matrices(matches, ["anchor", "refit"], m, refits) for m in (RAW, EXCESS)
+            },
+            delta_loss=heads.transpose(1, 0, 2),
+            perplexity=held_out[list(refits)].to_numpy(),
+            stream=None if stream.empty else pair_matrices(stream, "cka", refits),
+            heads_written=None if written.empty else pair_matrices(written, "stability", refits),
+        )
+        made.append(one)
+    return made
+
+
 @dataclass(frozen=True)
 class Contrast:
     """One test of one claim: its parts, or the reason why there are none."""
@@ -62,38 +127,24 @@ class Contrast:
     measure: str
     architecture: str
     weight_decay: str
-    parts: Sequence[Part]
-    reason: str = ""
+    parts: Sequence[Part] | str
 
 
 def contrasts(conditions: Sequence[Condition], deltas: Mapping[str, float]) -> Iterator[Contrast]:
-    """Every test of the five claims a study allows.
+    """Every test of the five claims that conditions allow; deltas are the config's `claims`."""
 
-    Args:
-        conditions: of the study.
-        deltas: the config's section `claims`.
-    """
+    def of_each(claim: int, measure: str, test: Callable[..., list[Part] | str]) -> list[Contrast]:
+        return [
+            Contrast(claim, measure, one.architecture, one.weight_decay, test(one, measure, deltas))
+            for one in conditions
+        ]
+
     for measure in (RAW, EXCESS):
-        for one in conditions:
-            yield _single(1, measure, one, _middle, deltas)
+        yield from of_each(1, measure, _middle)
         yield from _depths(measure, conditions, deltas)
-        for one in conditions:
-            yield _single(3, measure, one, _ablation, deltas)
+        yield from of_each(3, measure, _ablation)
         yield from _weight_decays(measure, conditions, deltas)
-    for one in conditions:
-        yield _single(5, CKA, one, _streams, deltas)
-
-
-def _single(
-    claim: int,
-    measure: str,
-    one: Condition,
-    test: Callable[[Condition, str, Mapping[str, float]], list[Part] | str],
-    deltas: Mapping[str, float],
-) -> Contrast:
-    found = test(one, measure, deltas)
-    labels = (claim, measure, one.architecture, one.weight_decay)
-    return Contrast(*labels, [], found) if isinstance(found, str) else Contrast(*labels, found)
+    yield from of_each(5, CKA, _streams)
 
 
 def _middle(one: Condition, measure: str, deltas: Mapping[str, float]) -> list[Part] | str:
@@ -117,8 +168,7 @@ def _ablation(one: Condition, measure: str, deltas: Mapping[str, float]) -> list
     return claims.unstable_heads_matter(tau, deltas["ablation_mean"], deltas["ablation_slope"])
 
 
-def _streams(one: Condition, measure: str, deltas: Mapping[str, float]) -> list[Part] | str:
-    del measure
+def _streams(one: Condition, _: str, deltas: Mapping[str, float]) -> list[Part] | str:
     if one.stream is None:
         return "resid_mid is not kept: add it to residual.streams"
     if one.heads_written is None:
@@ -129,25 +179,28 @@ def _streams(one: Condition, measure: str, deltas: Mapping[str, float]) -> list[
 def _depths(
     measure: str, conditions: Sequence[Condition], deltas: Mapping[str, float]
 ) -> Iterator[Contrast]:
-    """Claim 2, for every set of architectures alike in all but depth."""
+    """Claim 2, for every set of architectures that differ in depth only."""
     groups: dict[tuple, dict[int, Condition]] = {}
     for one in conditions:
-        key = (*(one.shape[name] for name in ("heads", "d_model", "mlp")), one.weight_decay)
+        key = (*(one.shape[name] for name in _other_than_depth(one)), one.weight_decay)
         groups.setdefault(key, {}).setdefault(one.shape["layers"], one)
     several = [dict(sorted(group.items())) for group in groups.values() if len(group) > 1]
     for group in several:
-        parts = claims.deeper_is_less_stable(
-            {layers: one.stability[measure] for layers, one in group.items()}, deltas["depth"]
-        )
+        stability = {layers: one.stability[measure] for layers, one in group.items()}
+        parts = claims.deeper_is_less_stable(stability, deltas["depth"])
+        names = ", ".join(one.architecture for one in group.values())
         decay = next(iter(group.values())).weight_decay
-        yield Contrast(2, measure, _names(group.values()), decay, parts)
+        yield Contrast(2, measure, names, decay, parts)
     if not several:
-        reason = "no two architectures differ in layers alone (heads, d_model and mlp equal)"
-        yield Contrast(2, measure, "", "", [], reason)
+        *alike, last = _other_than_depth(conditions[0])
+        reason = (
+            f"no two architectures differ in layers alone ({', '.join(alike)} and {last} equal)"
+        )
+        yield Contrast(2, measure, "", "", reason)
 
 
-def _names(group: Any) -> str:
-    return ", ".join(one.architecture for one in group)
+def _other_than_depth(one: Condition) -> list[str]:
+    return [name for name in in_order(one.shape) if name != "layers"]
 
 
 def _weight_decays(
@@ -158,17 +211,14 @@ def _weight_decays(
     others = [one for one in conditions if one.weight_decay != "0"]
     if not plain or not others:
         what = "above 0" if plain else "0"
-        yield Contrast(4, measure, "", "", [], f"weight_decays holds none that is {what}")
+        yield Contrast(4, measure, "", "", f"weight_decays holds none that is {what}")
         return
     for one in others:
         base = plain[one.architecture]
+        stability = one.stability[measure], base.stability[measure]
+        smallest = deltas["weight_decay"], deltas["perplexity_margin"]
         parts = claims.weight_decay_stabilises(
-            one.stability[measure],
-            base.stability[measure],
-            one.perplexity,
-            base.perplexity,
-            deltas["weight_decay"],
-            deltas["perplexity_margin"],
+            *stability, one.perplexity, base.perplexity, *smallest
         )
         yield Contrast(4, measure, one.architecture, one.weight_decay, parts)
 
@@ -190,47 +240,51 @@ def claims_table(
     Returns:
         COLUMNS. `scope` is condition, pooled or described; a claim's row (part "all parts") has
         verdict and p over its parts, and p_holm over conditions. `reason` says why a verdict is
-        inconclusive or a number missing. Rows described hold what the paper's table allows to
-        compare: no test.
+        inconclusive or a number missing. Rows with scope described only compare with the paper's
+        table: no test.
     """
     found = list(contrasts(conditions, deltas))
     tested = [row for one in found for row in _contrast_rows(one, crossed)]
     table = pd.DataFrame(tested, columns=COLUMNS)
-    whole = table["part"] == WHOLE
-    for _, rows in table[whole].groupby(["claim", "measure"]):
+    for _, rows in table[table["part"] == WHOLE].groupby(["claim", "measure"]):
         table.loc[rows.index, "p_holm"] = holm(rows["p"].to_numpy(dtype=float))
-    pooled = pd.DataFrame(list(_pooled(found, crossed)), columns=COLUMNS)
-    shown = pd.DataFrame(list(_described(conditions, published)), columns=COLUMNS)
-    stacked = pd.concat([part.astype(object) for part in (table, pooled, shown)])
-    stacked = stacked.sort_values("claim", kind="stable", ignore_index=True)
-    return stacked.infer_objects()
+    further = [*_pooled(found, crossed), *_described(conditions, published)]
+    rest = pd.DataFrame(further, columns=COLUMNS, dtype=object)
+    stacked = pd.concat([table.astype(object), rest])
+    return stacked.sort_values("claim", kind="stable", ignore_index=True).infer_objects()
 
 
 def _contrast_rows(one: Contrast, crossed: bool) -> Iterator[dict[str, Any]]:
     labels = {name: getattr(one, name) for name in CONTRAST} | {"scope": "condition"}
-    if not one.parts:
-        yield {**labels, "part": WHOLE, "verdict": "inconclusive", "reason": one.reason}
+    if isinstance(one.parts, str):
+        yield {**labels, "part": WHOLE, "verdict": INCONCLUSIVE, "reason": one.parts}
         return
     parts = [_without_interval(part) if crossed else part for part in one.parts]
-    reasons = [_reason(part, crossed) for part in parts]
+    labels["refits"] = parts[0].estimate.sample
+    yield from _tested(labels, parts, [_reason(part, crossed) for part in parts])
+
+
+def _tested(
+    labels: Mapping[str, Any], parts: Sequence[Part], reasons: Sequence[str], barred: bool = False
+) -> Iterator[dict[str, Any]]:
+    """The rows of the parts of a claim and of the whole; barred: no verdict is possible."""
     for part, reason in zip(parts, reasons, strict=True):
-        yield {**labels, **_part_row(part), "reason": reason}
-    verdict = str(claim_verdict(parts))
+        row = {**labels, **_part_row(part), "reason": reason}
+        yield row | ({"verdict": INCONCLUSIVE} if barred else {})
+    verdict = INCONCLUSIVE if barred else str(claim_verdict(parts))
     yield {
         **labels,
         "part": WHOLE,
         "p": float(claim_p_value(parts)),
         "verdict": verdict,
-        "refits": parts[0].estimate.sample,
-        "reason": _first(reasons) if verdict == "inconclusive" else "",
+        "reason": next(filter(None, reasons)) if verdict == INCONCLUSIVE else "",
     }
 
 
 def _without_interval(part: Part) -> Part:
-    """The estimate alone: the jackknife over refits does not hold."""
-    estimate = part.estimate
-    unknown = np.full_like(estimate.value, np.nan)
-    return replace(part, estimate=replace(estimate, se_refit=unknown))
+    """Only the estimate: the jackknife over refits is not valid here."""
+    unknown = np.full_like(part.estimate.value, np.nan)
+    return replace(part, estimate=replace(part.estimate, se_refit=unknown))
 
 
 def _part_row(part: Part) -> dict[str, Any]:
@@ -246,14 +300,13 @@ def _part_row(part: Part) -> dict[str, Any]:
         "p": float(part.p_value()),
         "delta": part.delta,
         "verdict": str(part.verdict()),
-        "refits": estimate.sample,
     }
 
 
 def _reason(part: Part, crossed: bool, what: str = "refits") -> str:
     """Why a part is inconclusive; empty if it is not."""
-    estimate: Estimate = part.estimate
-    if str(part.verdict()) != "inconclusive":
+    estimate = part.estimate
+    if str(part.verdict()) != INCONCLUSIVE:
         return ""
     if not np.isfinite(estimate.value):
         return "not defined: too few prompts, or nothing varies"
@@ -267,97 +320,67 @@ def _reason(part: Part, crossed: bool, what: str = "refits") -> str:
     return SMALL if low > 0 else INSIDE
 
 
-def _first(reasons: Sequence[str]) -> str:
-    return next(reason for reason in reasons if reason)
-
-
 def _pooled(found: Sequence[Contrast], crossed: bool) -> Iterator[dict[str, Any]]:
-    """One row a part and one a claim: t over the conditions that could be tested."""
-    kinds = dict.fromkeys((one.claim, one.measure) for one in found)
-    for claim, measure in kinds:
-        same = [one for one in found if (one.claim, one.measure) == (claim, measure)]
-        for group in _alike([one for one in same if _defined(one)]):
-            refits = group[0].parts[0].estimate.sample
-            parts = [
-                replace(
-                    part,
-                    estimate=over_conditions(
-                        np.array([one.parts[place].estimate.value for one in group])
-                    ),
-                )
-                for place, part in enumerate(group[0].parts)
-            ]
-            labels = {"claim": claim, "measure": measure, "scope": POOLED}
-            labels |= {"conditions": len(group), "refits": refits}
-            barred = CROSSED if crossed else ""
-            if refits < LEAST_SAMPLE:
-                barred = f"{refits} refits: a verdict needs at least {LEAST_SAMPLE}"
-            reasons = [barred or _reason(part, False, "conditions") for part in parts]
-            for part, reason in zip(parts, reasons, strict=True):
-                row = {**_part_row(part), **labels, "reason": reason}
-                yield row | ({"verdict": "inconclusive"} if barred else {})
-            verdict = "inconclusive" if barred else str(claim_verdict(parts))
-            yield {
-                **labels,
-                "part": WHOLE,
-                "p": float(claim_p_value(parts)),
-                "verdict": verdict,
-                "reason": _first(reasons) if verdict == "inconclusive" else "",
-            }
-
-
-def _defined(one: Contrast) -> bool:
-    return bool(one.parts) and all(np.isfinite(part.estimate.value) for part in one.parts)
-
-
-def _alike(found: Sequence[Contrast]) -> list[list[Contrast]]:
-    """Contrasts whose parts are the same quantities: two depths and more are not."""
-    groups: dict[tuple[str, ...], list[Contrast]] = {}
+    """One row per part and one per claim: t over the conditions that could be tested."""
+    # Parts are the same quantities; those of two depths and of more are not.
+    groups: dict[tuple, list[Contrast]] = {}
     for one in found:
-        groups.setdefault(tuple(part.name for part in one.parts), []).append(one)
-    return list(groups.values())
+        if isinstance(one.parts, str) or not all(np.isfinite(p.estimate.value) for p in one.parts):
+            continue
+        key = (one.claim, one.measure, *(part.name for part in one.parts))
+        groups.setdefault(key, []).append(one)
+    for (claim, measure, *_), group in groups.items():
+        refits = group[0].parts[0].estimate.sample
+        parts = []
+        for same in zip(*(one.parts for one in group), strict=True):
+            pooled = over_conditions(np.array([part.estimate.value for part in same]))
+            parts.append(replace(same[0], estimate=pooled))
+        labels = {"claim": claim, "measure": measure, "scope": POOLED}
+        labels |= {"conditions": len(group), "refits": refits}
+        barred = CROSSED if crossed else ""
+        if refits < LEAST_SAMPLE:
+            barred = f"{refits} refits: a verdict needs at least {LEAST_SAMPLE}"
+        reasons = [barred or _reason(part, False, "conditions") for part in parts]
+        yield from _tested(labels, parts, reasons, bool(barred))
 
 
 def _described(
     conditions: Sequence[Condition], published: pd.DataFrame
 ) -> Iterator[dict[str, Any]]:
-    """What the paper's table of extremes allows to compare, without a test."""
+    """What can be compared with the paper's table of extremes, without a test."""
     ours = {(one.architecture, one.weight_decay): one for one in conditions}
-    theirs = {key: _published(one, published) for key, one in ours.items()}
+    theirs = {
+        key: published_condition(published, one.shape, float(one.weight_decay))
+        for key, one in ours.items()
+    }
     for (architecture, decay), one in ours.items():
-        values, other = one.stability[RAW].value, theirs[architecture, decay]
-        least = int(np.argmin(values))
-        labels = {"measure": RAW, "scope": "described", "architecture": architecture}
-        labels |= {"weight_decay": decay, "refits": one.stability[RAW].refits.shape[-1]}
-        beside = {"published_condition": None if other is None else other["condition"]}
-        depth = None
+        stability = one.stability[RAW]
+        least, depths = int(np.argmin(stability.value)), claims.depths(len(stability.value))
+        lowest = stability.value[least]
+        other, reference = theirs[architecture, decay], theirs.get((architecture, "0"))
+        condition = depth = value = gain = None
         if other is not None:
+            condition, value = other["condition"], other["least_stability"]
             depth = (other["least_stable_layer"] - 0.5) / other["layers"]
-        found = claims.depths(len(values))[least]
-        part = "relative depth of the least stable layer"
-        yield {**labels, **beside, "claim": 1, "part": part, "estimate": found, "published": depth}
-        part = "S of the least stable layer"
-        value = None if other is None else other["least_stability"]
-        row = {"claim": 2, "part": part, "estimate": values[least], "published": value}
-        yield {**labels, **beside, **row}
+            gain = None if reference is None else value - reference["least_stability"]
+        found = [
+            (1, "relative depth of the least stable layer", depths[least], depth),
+            (2, "S of the least stable layer", lowest, value),
+        ]
         base = ours.get((architecture, "0"))
-        if base is None or decay == "0":
-            continue
-        gain, reference = None, theirs[architecture, "0"]
-        if other is not None and reference is not None:
-            gain = other["least_stability"] - reference["least_stability"]
-        difference = values[least] - base.stability[RAW].value.min()
-        part = "S(wd) - S(0) of the least stable layers"
-        row = {"claim": 4, "part": part, "estimate": difference, "published": gain}
-        yield {**labels, **beside, **row}
-
-
-def _published(one: Condition, published: pd.DataFrame) -> dict[str, Any] | None:
-    """The paper's condition of the same layers, heads, block type and weight decay, if any."""
-    alike = (
-        (published["layers"] == one.shape["layers"])
-        & (published["heads"] == one.shape["heads"])
-        & (published["attn_only"] != one.shape["mlp"])
-        & (published["weight_decay"].astype(float) == float(one.weight_decay))
-    )
-    return None if not alike.any() else published[alike].iloc[0].to_dict()
+        if base is not None and decay != "0":
+            difference = lowest - base.stability[RAW].value.min()
+            found.append((4, "S(wd) - S(0) of the least stable layers", difference, gain))
+        for claim, part, estimate, beside in found:
+            yield {
+                "claim": claim,
+                "measure": RAW,
+                "scope": "described",
+                "architecture": architecture,
+                "weight_decay": decay,
+                "part": part,
+                "estimate": estimate,
+                "refits": stability.refits.shape[-1],
+                "published": beside,
+                "published_condition": condition,
+            }

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ..labels import ALL, CONDITION
-from ..uncertainty import Estimate
-from ..variance import LEAST_SEEDS, is_crossed
+from ..conventions import ALL
+from ..measures.uncertainty import Estimate
+from ..measures.variance import LEAST_SEEDS, is_crossed, mean_of_pairs
+from .replicates import by_condition, pair_matrices
 
-# What an estimate has in a table: both ends of the 95 % interval, and why there is none.
+# Columns of an estimate in a table: both ends of the 95 % interval, and why there is none.
 INTERVAL = ["estimate", "se", "low", "high", "reason"]
 # Refits below which a mean over pairs has no interval.
 _LEAST_REFITS = 3
@@ -28,51 +29,13 @@ class Seeds:
         """Take {refit: [init seed, data seed]}."""
         self.names = list(seeds)
         self.init, self.data = np.array([seeds[name] for name in self.names]).T
-        self.crossed = is_crossed(self.init, self.data)
+        crossed = is_crossed(self.init, self.data)
         fewest = min(len(np.unique(self.init)), len(np.unique(self.data)))
         self.reason = ""
-        if self.crossed and fewest < LEAST_SEEDS:
+        if crossed and fewest < LEAST_SEEDS:
             self.reason = f"an interval needs at least {LEAST_SEEDS} seeds of each kind"
-        elif not self.crossed and len(self.names) < _LEAST_REFITS:
+        elif not crossed and len(self.names) < _LEAST_REFITS:
             self.reason = f"an interval needs at least {_LEAST_REFITS} refits"
-
-    def pairs(self, table: pd.DataFrame, value: str = "stability") -> np.ndarray:
-        """What a table holds of every pair of refits, by layer.
-
-        Args:
-            table: of one condition: refit_a, refit_b, layer and `value`; in either order of the
-                two refits, or in both.
-            value: name of its column.
-
-        Returns:
-            [layer, refit, refit], NaN on the diagonal.
-        """
-        place = {name: index for index, name in enumerate(self.names)}
-        count = len(self.names)
-        out = np.full((int(table["layer"].max()), count, count), np.nan)
-        one, other = (table[column].map(place) for column in ("refit_a", "refit_b"))
-        for a, b in ((one, other), (other, one)):
-            out[table["layer"] - 1, a, b] = table[value]
-        return out
-
-
-def stability_and_excess(
-    stability: pd.DataFrame, adjusted: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
-    """Tables of pairs by measure: raw stability, and its excess over the shuffled null.
-
-    Args:
-        stability: labels, refit_a, refit_b, layer, stability.
-        adjusted: the same of every adjusted measure, with its name (measure).
-    """
-    excess = adjusted[adjusted["measure"] == "excess"]
-    return {"stability": stability, "excess": excess.rename(columns={"stability": "excess"})}
-
-
-def by_condition(table: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    """Labels and rows of every condition, in the order of the table."""
-    for key, part in table.groupby(CONDITION, sort=False):
-        yield dict(zip(CONDITION, key, strict=True)), part
 
 
 def with_mean(layers: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -85,15 +48,37 @@ def with_mean(layers: np.ndarray) -> tuple[list[str], np.ndarray]:
     return names, np.concatenate([layers.mean(axis=0, keepdims=True), layers])
 
 
-def interval_rows(estimate: Estimate, reason: str) -> pd.DataFrame:
-    """Columns INTERVAL of an estimate, a row an element.
+def interval_rows(estimate: Estimate, reason: str, **labels: object) -> pd.DataFrame:
+    """Columns INTERVAL of an estimate, one row per element.
 
     Args:
         estimate: of shape [row].
         reason: why it has no interval, for the rows that have none.
+        labels: further columns.
     """
     low, high = estimate.interval()
     rows = pd.DataFrame(
         {"estimate": estimate.value, "se": estimate.se, "low": low, "high": high}, dtype=float
     )
-    return rows.assign(reason=np.where(rows["se"].isna(), reason, ""))
+    return rows.assign(reason=np.where(rows["se"].isna(), reason, ""), **labels)
+
+
+def stability_and_excess(
+    stability: pd.DataFrame, adjusted: pd.DataFrame, seeds: Seeds
+) -> Iterator[pd.DataFrame]:
+    """Mean raw stability and its mean excess over the shuffled null, by condition and layer.
+
+    Args:
+        stability: CONDITION, refit_a, refit_b, layer, stability.
+        adjusted: the same of every adjusted measure, with its name (measure).
+        seeds: of the refits.
+
+    Yields:
+        CONDITION, measure (stability or excess), layer ("all": the mean over layers), INTERVAL.
+    """
+    excess = adjusted[adjusted["measure"] == "excess"]
+    for measure, pairs in {"stability": stability, "excess": excess}.items():
+        for labels, part in by_condition(pairs):
+            layers, values = with_mean(pair_matrices(part, "stability", seeds.names))
+            estimate = mean_of_pairs(values, seeds.init, seeds.data)
+            yield interval_rows(estimate, seeds.reason, layer=layers, measure=measure, **labels)

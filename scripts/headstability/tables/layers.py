@@ -2,11 +2,13 @@
 
 import pandas as pd
 
-from ..labels import ALL, CONDITION
+from ..conventions import CONDITION
+from ..models.shape import in_order
+from .means import with_means, with_refits
 
 
 def cross_layer_table(cross_layer: pd.DataFrame, layer_stability: pd.DataFrame) -> pd.DataFrame:
-    """Where best matches lie when they may lie in any layer, and the stability they give.
+    """Where best matches lie if they may be in any layer, and the stability they give.
 
     Args:
         cross_layer: CONDITION, anchor, layer, match_layer, proportion, stability.
@@ -18,11 +20,8 @@ def cross_layer_table(cross_layer: pd.DataFrame, layer_stability: pd.DataFrame) 
         same_layer_stability (both repeated over match_layer), refits. Anchor "all" holds means
         over anchors.
     """
-    keys = [*CONDITION, "layer", "match_layer"]
     measures = ["proportion", "stability"]
-    overall = cross_layer.groupby(keys, sort=False, as_index=False)[measures].mean()
-    overall["anchor"] = ALL
-    table = pd.concat([overall, cross_layer], ignore_index=True)
+    table = with_means(cross_layer, ["layer", "match_layer"], measures, "anchor")
     same = layer_stability.rename(columns={"stability": "same_layer_stability"})
     same = same[[*CONDITION, "anchor", "layer", "same_layer_stability", "refits"]]
     on = [*CONDITION, "anchor", "layer"]
@@ -46,13 +45,9 @@ def commonness_table(heads: pd.DataFrame) -> pd.DataFrame:
     groups = heads.groupby([*CONDITION, "refit", "layer"], sort=False)[versions]
     means, spread = groups.mean(), groups.std()
     refits = means.assign(**{f"{name}_sd": spread[name] for name in versions}).reset_index()
-    overall = refits.groupby([*CONDITION, "layer"], sort=False, as_index=False)[versions].mean()
-    overall["refit"] = ALL
-    table = pd.concat([overall, refits], ignore_index=True)
+    table = with_refits(with_means(refits, ["layer"], versions), heads)
     table["distinctness"] = 1 - table["commonness"]
     table["distinctness_of_others"] = 1 - table["commonness_of_others"]
-    counts = heads.groupby(CONDITION, sort=False)["refit"].nunique().rename("refits").reset_index()
-    table = table.merge(counts, on=CONDITION, validate="many_to_one")
     columns = ["commonness", "commonness_sd", "distinctness"]
     others = ["commonness_of_others", "commonness_of_others_sd", "distinctness_of_others"]
     return table[[*CONDITION, "refit", "layer", *columns, *others, "refits"]]
@@ -70,8 +65,7 @@ def weight_decay_contrast_table(layer_stability: pd.DataFrame) -> pd.DataFrame:
         refits of the same name, which share their seeds); refits. The baseline itself has no
         difference.
     """
-    decays = layer_stability["weight_decay"].unique()
-    baseline = min(decays, key=float)
+    baseline = min(layer_stability["weight_decay"].unique(), key=float)
     keys = ["architecture", "anchor", "layer"]
     of_baseline = layer_stability[layer_stability["weight_decay"] == baseline]
     of_baseline = of_baseline.rename(columns={"stability": "baseline_stability"})
@@ -92,29 +86,26 @@ def extremes_table(
 
     Args:
         layer_stability: what `tables.stability.layer_stability_table` returned.
-        architectures: the shape of each: layers, heads, d_model, mlp.
+        architectures: the shape of each: layers, heads, d_model and switches of the model.
 
     Returns:
-        CONDITION, layers, heads, d_model, mlp, anchor; least_layer, least_depth (its number over
-        the number of layers), least_stability; the same of the most stable layer; delta (their
+        CONDITION, the shape's columns, anchor; least_layer, least_depth (its number over the
+        number of layers), least_stability; the same of the most stable layer; delta (their
         difference); refits. Of equal layers the first counts.
     """
     rows = []
     for key, group in layer_stability.groupby([*CONDITION, "anchor"], sort=False):
         shape = architectures[key[0]]
         row = dict(zip([*CONDITION, "anchor"], key, strict=True)) | shape
-        extremes = {
-            "least": group.loc[group["stability"].idxmin()],
-            "most": group.loc[group["stability"].idxmax()],
-        }
-        for name, layer in extremes.items():
+        values = group["stability"]
+        for name, place in {"least": values.idxmin(), "most": values.idxmax()}.items():
+            layer = group.loc[place]
             row[f"{name}_layer"] = layer["layer"]
             row[f"{name}_depth"] = layer["layer"] / shape["layers"]
             row[f"{name}_stability"] = layer["stability"]
         row["delta"] = row["most_stability"] - row["least_stability"]
         row["refits"] = group["refits"].iloc[0]
         rows.append(row)
-    table = pd.DataFrame(rows)
-    shapes = ["layers", "heads", "d_model", "mlp"]
-    found = [f"{name}_{what}" for name in extremes for what in ("layer", "depth", "stability")]
-    return table[[*CONDITION, *shapes, "anchor", *found, "delta", "refits"]]
+    found = [f"{n}_{what}" for n in ("least", "most") for what in ("layer", "depth", "stability")]
+    columns = [*CONDITION, *in_order(shape), "anchor", *found, "delta", "refits"]
+    return pd.DataFrame(rows)[columns]

@@ -1,4 +1,4 @@
-"""Tables of one condition's heads, from their similarities: what tables over conditions stack."""
+"""Tables of one condition's heads, from their similarities; tables over conditions stack them."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..similarity import (
+from ..measures.similarity import (
     best_match,
     commonness,
     head_stability,
@@ -20,7 +20,7 @@ def condition_tables(similarity: xr.Dataset, refits: Sequence[str]) -> dict[str,
     """Stability of a condition for every anchor, and how common its heads are.
 
     Args:
-        similarity: what `conditions.open_similarity` returned.
+        similarity: what `analysis.similarities.open_similarity` returned.
         refits: names of the refits.
 
     Returns:
@@ -32,84 +32,56 @@ def condition_tables(similarity: xr.Dataset, refits: Sequence[str]) -> dict[str,
         `commonness`: of every head, with and without itself (refit, layer, head, commonness,
         commonness_of_others).
     """
-    names = np.array(refits)
-    groups = similarity["prompts_in_group"].values
-    tables: dict[str, list[pd.DataFrame]] = {}
-    for layer in range(similarity.sizes["layer"]):
-        here = similarity.isel(layer=layer)
-        cosines = pooled(here["within"].values, groups)
-        parts = _same_layer(cosines, names, layer + 1)
-        parts["cross_layer"] = _any_layer(here["across"].values, names, layer + 1)
-        parts["commonness"] = _commonness(cosines, names, layer + 1)
-        for name, part in parts.items():
-            tables.setdefault(name, []).append(part)
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-
-
-def _same_layer(cosines: np.ndarray, names: np.ndarray, layer: int) -> dict[str, pd.DataFrame]:
-    """Tables heads, pairs and matches of one layer; cosines [refit, head, refit, head]."""
-    count, heads = cosines.shape[:2]
-    numbers = np.arange(1, heads + 1)
+    names, count = np.array(refits), len(refits)
+    layers, heads = similarity.sizes["layer"], similarity.sizes["head"]
+    numbers, itself = np.arange(1, heads + 1), np.arange(count)
     anchor, other = np.nonzero(~np.eye(count, dtype=bool))
-    match, head = best_match(cosines)
-    stability, pairs = head_stability(match), pairwise_stability(match)
-    return {
-        "heads": pd.DataFrame(
-            {
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for layer in range(layers):
+        here = similarity.isel(layer=layer)
+        cosines = pooled(here["within"].values, similarity["prompts_in_group"].values)
+        match, head = best_match(cosines)
+        # [refit, head, layer, refit, head] to candidates of all layers
+        anywhere = here["across"].values.transpose(0, 1, 3, 2, 4)
+        anywhere = anywhere.reshape(count, heads, count, layers * heads).astype(np.float64)
+        match_anywhere, candidate = best_match(anywhere)
+        with_itself, of_others = commonness(cosines[itself, :, itself, :])
+        columns = {
+            "heads": {
                 "anchor": names.repeat(heads),
-                "layer": layer,
+                "layer": layer + 1,
                 "head": np.tile(numbers, count),
-                "stability": stability.ravel(),
-            }
-        ),
-        "pairs": pd.DataFrame(
-            {
+                "stability": head_stability(match).ravel(),
+            },
+            "pairs": {
                 "refit_a": names[anchor],
                 "refit_b": names[other],
-                "layer": layer,
-                "stability": pairs[anchor, other],
-            }
-        ),
-        "matches": pd.DataFrame(
-            {
+                "layer": layer + 1,
+                "stability": pairwise_stability(match)[anchor, other],
+            },
+            "matches": {
                 "anchor": names[anchor].repeat(heads),
                 "refit": names[other].repeat(heads),
-                "layer": layer,
+                "layer": layer + 1,
                 "head": np.tile(numbers, len(anchor)),
                 "match": head[anchor, other].ravel() + 1,
                 "similarity": match[anchor, other].ravel(),
-            }
-        ),
-    }
-
-
-def _any_layer(cosines: np.ndarray, names: np.ndarray, layer: int) -> pd.DataFrame:
-    """Table cross_layer of one layer; cosines [refit, head, layer, refit, head]."""
-    count, heads, layers = cosines.shape[:3]
-    candidates = cosines.transpose(0, 1, 3, 2, 4).reshape(count, heads, count, layers * heads)
-    match, candidate = best_match(candidates.astype(np.float64))
-    return pd.DataFrame(
-        {
-            "anchor": names.repeat(layers),
-            "layer": layer,
-            "match_layer": np.tile(np.arange(1, layers + 1), count),
-            "proportion": layer_proportions(candidate, layers, heads).ravel(),
-            "stability": head_stability(match).mean(axis=1).repeat(layers),
+            },
+            "cross_layer": {
+                "anchor": names.repeat(layers),
+                "layer": layer + 1,
+                "match_layer": np.tile(np.arange(1, layers + 1), count),
+                "proportion": layer_proportions(candidate, layers, heads).ravel(),
+                "stability": head_stability(match_anywhere).mean(axis=1).repeat(layers),
+            },
+            "commonness": {
+                "refit": names.repeat(heads),
+                "layer": layer + 1,
+                "head": np.tile(numbers, count),
+                "commonness": with_itself.ravel(),
+                "commonness_of_others": of_others.ravel(),
+            },
         }
-    )
-
-
-def _commonness(cosines: np.ndarray, names: np.ndarray, layer: int) -> pd.DataFrame:
-    """Table commonness of one layer; cosines [refit, head, refit, head]."""
-    count, heads = cosines.shape[:2]
-    refit = np.arange(count)
-    with_itself, of_others = commonness(cosines[refit, :, refit, :])
-    return pd.DataFrame(
-        {
-            "refit": names.repeat(heads),
-            "layer": layer,
-            "head": np.tile(np.arange(1, heads + 1), count),
-            "commonness": with_itself.ravel(),
-            "commonness_of_others": of_others.ravel(),
-        }
-    )
+        for name, found in columns.items():
+            tables.setdefault(name, []).append(pd.DataFrame(found))
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}

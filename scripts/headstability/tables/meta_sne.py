@@ -6,24 +6,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..caches import open_cache, verify_cache
 from ..errors import UserError
-from ..meta_sne import default_perplexity, embed, prompt_distances
+from ..measures.meta_sne import default_perplexity, embed, prompt_distances
+from ..storage.stores import open_cache, verify_cache
 
 
 def meta_sne_table(
     architectures: Sequence[str],
     refits: Sequence[str],
-    paths: Sequence[str | Path],
+    caches: Sequence[str | Path],
     perplexity: float | None,
     seed: int,
 ) -> pd.DataFrame:
-    """Where every head of one weight decay stands in one t-SNE.
+    """The position of every head of one weight decay in one t-SNE map.
 
     Args:
         architectures: their names.
         refits: names of the refits.
-        paths: the caches, all refits of an architecture together.
+        caches: their paths, all refits of an architecture together.
         perplexity: of t-SNE; None for `meta_sne.default_perplexity`.
         seed: of t-SNE.
 
@@ -36,13 +36,13 @@ def meta_sne_table(
     """
     cells = [(architecture, refit) for architecture in architectures for refit in refits]
     tables, vectors, prompts = [], [], set()
-    for (architecture, refit), path in zip(cells, paths, strict=True):
+    for (architecture, refit), path in zip(cells, caches, strict=True):
         cache = open_cache(path)
         verify_cache(path, cache, ["z_mean"])
         prompts.add(cache.attrs["prompts_sha256"])
         if len(prompts) > 1:
             raise UserError(
-                f"{path} and {paths[0]} were made with different prompts: delete both and run "
+                f"{path} and {caches[0]} were made with different prompts: delete both and run "
                 "the same command again"
             )
         layers, heads, count, _ = cache["z_mean"].shape
@@ -61,9 +61,8 @@ def meta_sne_table(
             "head": np.tile(np.arange(1, heads + 1), layers),
             "relative_depth": numbers / layers,
         }
-        tables.append(pd.DataFrame(labels).assign(prompts=count))
+        tables.append(pd.DataFrame(labels))
     table = pd.concat(tables, ignore_index=True)
     perplexity = default_perplexity(len(table)) if perplexity is None else perplexity
     x, y = embed(np.concatenate(vectors), perplexity, seed).T
-    placed = table.drop(columns="prompts").assign(x=x, y=y, prompts=table["prompts"])
-    return placed.assign(perplexity=perplexity, seed=seed)
+    return table.assign(x=x, y=y, prompts=count, perplexity=perplexity, seed=seed)

@@ -1,4 +1,4 @@
-"""This study's values beside those the paper published (docs/published)."""
+"""This study's values beside those published in the paper (docs/published)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 import pandas as pd
 
 from ..errors import UserError
-from ..labels import CONDITION
+from ..models.shape import own_switches
+from .replicates import by_condition
 
 # The conditions whose values by layer are known, and their column.
-_BY_LAYER_SHAPE = (8, 8, False)
+_BY_LAYER_SHAPE = {"layers": 8, "heads": 8, "mlp": True}
 _BY_LAYER = {0.0: "adam_stability", 0.1: "adamw_stability"}
 
 
@@ -26,7 +27,7 @@ def published_table(
         ours: tables/layer_stability.csv.
         extremes: docs/published/layers.csv.
         layers: docs/published/l8_h8.csv.
-        shapes: layers, heads, attn_only and d_model of each architecture.
+        shapes: of each architecture: layers, heads, d_model, mlp and other switches.
         anchor: the refit whose stability is compared: the paper has one anchor.
 
     Returns:
@@ -39,35 +40,25 @@ def published_table(
         UserError: no condition of the study has a published shape.
     """
     rows = []
-    anchored = ours[ours["anchor"] == anchor]
-    for condition, table in anchored.groupby(CONDITION, sort=False):
-        name, decay = condition
-        shape, decay_value = shapes[name], float(decay)
-        labels = dict(zip(CONDITION, condition, strict=True))
+    for labels, table in by_condition(ours[ours["anchor"] == anchor]):
+        shape, decay = shapes[labels["architecture"]], float(labels["weight_decay"])
+        stability = table.set_index("layer")["stability"]
+        found: list[tuple] = []  # quantity, layer, ours, published, published refits
+        if row := published_condition(extremes, shape, decay):
+            for which, layer in (("least", stability.idxmin()), ("most", stability.idxmax())):
+                name, count = f"{which} stable layer", int(row["refits"])
+                found.append((name, None, layer, row[f"{which}_stable_layer"], count))
+                value = row[f"{which}_stability"]
+                found.append((f"stability of the {name}", None, stability[layer], value, count))
+        known_by_layer = shape.items() >= _BY_LAYER_SHAPE.items() and not own_switches(shape)
+        if known_by_layer and decay in _BY_LAYER:
+            known = layers.set_index("layer")[_BY_LAYER[decay]]
+            found += [("stability", n, here, known[n], 5) for n, here in stability.items()]
         counts = {"d_model": shape["d_model"], "refits": int(table["refits"].iloc[0])}
-        same = extremes[
-            (extremes["layers"] == shape["layers"])
-            & (extremes["heads"] == shape["heads"])
-            & (extremes["attn_only"] == shape["attn_only"])
-            & (extremes["weight_decay"] == decay_value)
-        ]
-        if len(same):
-            row = same.iloc[0]
-            by_layer = table.set_index("layer")["stability"]
-            counts["published_refits"] = int(row["refits"])
-            for which, layer in (("least", by_layer.idxmin()), ("most", by_layer.idxmax())):
-                there = row[f"{which}_stable_layer"], row[f"{which}_stability"]
-                for quantity, here, published in (
-                    (f"{which} stable layer", layer, there[0]),
-                    (f"stability of the {which} stable layer", by_layer[layer], there[1]),
-                ):
-                    rows.append(_row(labels, quantity, None, here, published, counts))
-        form = shape["layers"], shape["heads"], shape["attn_only"]
-        if form == _BY_LAYER_SHAPE and decay_value in _BY_LAYER:
-            known = layers.set_index("layer")[_BY_LAYER[decay_value]]
-            for layer, here in table.set_index("layer")["stability"].items():
-                counts = {**counts, "published_refits": 5}
-                rows.append(_row(labels, "stability", layer, here, known[layer], counts))
+        for quantity, layer, here, published, count in found:
+            row = {"quantity": quantity, "layer": layer, "ours": here, "published": published}
+            row |= {"difference": here - published, **counts, "published_refits": count}
+            rows.append(labels | row)
     if not rows:
         raise UserError(
             "no condition of this study has the shape (layers, heads, mlp) and weight decay of a "
@@ -77,20 +68,20 @@ def published_table(
     return table.astype({"layer": "Int64"})
 
 
-def _row(
-    labels: Mapping[str, str],
-    quantity: str,
-    layer: int | None,
-    ours: float,
-    published: float,
-    counts: Mapping[str, int],
-) -> dict[str, Any]:
-    return {
-        **labels,
-        "quantity": quantity,
-        "layer": layer,
-        "ours": ours,
-        "published": published,
-        "difference": ours - published,
-        **counts,
-    }
+def published_condition(
+    published: pd.DataFrame, shape: Mapping[str, Any], weight_decay: float
+) -> dict[str, Any] | None:
+    """The paper's condition of the same layers, heads, kind of layer and weight decay, if any.
+
+    Args:
+        published: docs/published/layers.csv.
+        shape: of an architecture: layers, heads, mlp and other switches.
+        weight_decay: of the condition.
+    """
+    alike = (
+        (published["layers"] == shape["layers"])
+        & (published["heads"] == shape["heads"])
+        & (published["attn_only"] != shape["mlp"])
+        & (published["weight_decay"].astype(float) == weight_decay)
+    )
+    return None if own_switches(shape) or not alike.any() else published[alike].iloc[0].to_dict()

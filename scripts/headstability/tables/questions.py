@@ -1,14 +1,13 @@
-"""Tidy tables of what designs of a study can tell: seeds crossed, doses, numbers of refits."""
+"""Tidy tables of what a study's design can answer: crossed seeds, doses, numbers of refits."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from ..labels import ALL, CONDITION
-from ..variance import (
+from ..conventions import ALL, CONDITION
+from ..measures.variance import (
     expected_width,
-    mean_of_pairs,
     mean_of_refits,
     pair_variance,
     refits_needed,
@@ -17,9 +16,10 @@ from ..variance import (
     variance_components,
     widths_by_refits,
 )
-from .intervals import INTERVAL, Seeds, by_condition, interval_rows, with_mean
+from .intervals import INTERVAL, Seeds, interval_rows, stability_and_excess, with_mean
+from .replicates import by_condition, pair_matrices
 
-# Numbers of refits at which widths are drawn: every one up to this, then ever fewer.
+# Numbers of refits at which widths are drawn: every number up to this, then increasingly sparse.
 _EVERY_SIZE, _SIZES = 10, 8
 
 
@@ -40,7 +40,7 @@ def origin_table(pairs: pd.DataFrame, seeds: Mapping[str, Sequence[int]]) -> pd.
     counts = {name: mask.sum() // 2 for name, mask in shared_seeds(known.init, known.data).items()}
     tables = []
     for labels, part in by_condition(pairs):
-        layers, values = with_mean(known.pairs(part))
+        layers, values = with_mean(pair_matrices(part, "stability", known.names))
         quantities = {
             "similarity": similarity_by_shared_seeds(values, known.init, known.data),
             "variance": variance_components(values, known.init, known.data),
@@ -49,54 +49,49 @@ def origin_table(pairs: pd.DataFrame, seeds: Mapping[str, Sequence[int]]) -> pd.
             for source, estimate in estimates.items():
                 shared = counts[source] if quantity == "similarity" else pd.NA
                 if source == "both":
-                    continue  # crossing gives no run twice
-                rows = interval_rows(estimate, known.reason)
-                rows = rows.assign(layer=layers, quantity=quantity, source=source, pairs=shared)
-                tables.append(rows.assign(**labels))
+                    continue  # crossing never repeats a run
+                named = {"layer": layers, "quantity": quantity, "source": source}
+                rows = interval_rows(estimate, known.reason, pairs=shared, **named, **labels)
+                tables.append(rows)
     table = pd.concat(tables, ignore_index=True).astype({"pairs": "Int64"})
-    table = table.assign(
-        init_seeds=len(np.unique(known.init)), data_seeds=len(np.unique(known.data))
-    )
+    table["init_seeds"] = len(np.unique(known.init))
+    table["data_seeds"] = len(np.unique(known.data))
     keys = [*CONDITION, "layer", "quantity", "source"]
     return table[[*keys, *INTERVAL, "pairs", "init_seeds", "data_seeds"]]
 
 
 def dose_table(
-    pairs: Mapping[str, pd.DataFrame],
+    stability: pd.DataFrame,
+    adjusted: pd.DataFrame,
     refits: pd.DataFrame,
     seeds: Mapping[str, Sequence[int]],
-    rate_and_steps: tuple[float, int],
+    learning_rate: float,
+    steps: int,
 ) -> pd.DataFrame:
-    """Measures by weight decay, with held-out loss beside them.
+    """Stability, its excess over the null and held-out loss by weight decay.
 
     Args:
-        pairs: by measure (stability, excess, ...): CONDITION, refit_a, refit_b, layer and a
-            column of the measure's name.
+        stability: CONDITION, refit_a, refit_b, layer, stability.
+        adjusted: the same of every adjusted measure, with its name (measure).
         refits: CONDITION, refit, held_out_loss.
         seeds: {refit: [init seed, data seed]}.
-        rate_and_steps: peak learning rate, and optimiser steps.
+        learning_rate: at its peak.
+        steps: of training.
 
     Returns:
-        CONDITION, dose (learning rate x weight decay x steps), measure (those of `pairs`, and
+        CONDITION, dose (learning rate x weight decay x steps), measure (stability, excess, and
         held_out_loss in nats), layer ("all": the mean over layers; the only one of the loss),
         INTERVAL, refits.
     """
     known = Seeds(seeds)
-    tables = []
-    for measure, table in pairs.items():
-        for labels, part in by_condition(table):
-            layers, values = with_mean(known.pairs(part, measure))
-            estimate = mean_of_pairs(values, known.init, known.data)
-            rows = interval_rows(estimate, known.reason).assign(layer=layers, measure=measure)
-            tables.append(rows.assign(**labels))
+    tables = list(stability_and_excess(stability, adjusted, known))
     for labels, part in by_condition(refits):
         losses = part.set_index("refit").loc[known.names, ["held_out_loss"]].to_numpy()
         estimate = mean_of_refits(losses, known.init, known.data)
-        rows = interval_rows(estimate, known.reason).assign(layer=ALL, measure="held_out_loss")
-        tables.append(rows.assign(**labels))
+        labels |= {"layer": ALL, "measure": "held_out_loss"}
+        tables.append(interval_rows(estimate, known.reason, **labels))
     table = pd.concat(tables, ignore_index=True)
-    rate, steps = rate_and_steps
-    table["dose"] = rate * table["weight_decay"].astype(float) * steps
+    table["dose"] = learning_rate * table["weight_decay"].astype(float) * steps
     table["refits"] = len(known.names)
     return table[[*CONDITION, "dose", "measure", "layer", *INTERVAL, "refits"]]
 
@@ -120,14 +115,12 @@ def refits_needed_table(
         fewest refits with that expected width), measured (refits), reason (why something is
         missing), draws, seed.
     """
-    known = Seeds({name: [index, index] for index, name in enumerate(refits)})
     tables = []
     for labels, part in by_condition(pairs):
-        layers, values = with_mean(known.pairs(part))
+        layers, values = with_mean(pair_matrices(part, "stability", refits))
         widths = _drawn_widths(values, draws, seed)
         for layer, matrix, drawn in zip(layers, values, widths, strict=True):
-            rows = _needed(matrix, drawn, width)
-            tables.append(rows.assign(layer=layer, **labels))
+            tables.append(_needed(matrix, drawn, width).assign(layer=layer, **labels))
     table = pd.concat(tables, ignore_index=True)
     table = table.assign(wanted=width, measured=len(refits), draws=draws, seed=seed)
     widths_of = ["width", "width_low", "width_high", "wanted", "needed", "measured", "reason"]
@@ -145,22 +138,14 @@ def _sizes(first: int, last: int) -> np.ndarray:
 
 def _drawn_widths(values: np.ndarray, draws: int, seed: int) -> list[pd.DataFrame]:
     """For each layer, widths at smaller numbers of refits; values [layer, refit, refit]."""
-    count = values.shape[-1]
-    columns = ["refits", "width", "width_low", "width_high"]
-    if count < 3:
-        return [pd.DataFrame(columns=columns)] * len(values)
-    sizes = _sizes(3, count)
+    sizes = _sizes(3, values.shape[-1])
+    columns = ["width_low", "width", "width_high"]
+    if not len(sizes):
+        return [pd.DataFrame(columns=["refits", *columns])] * len(values)
     widths = widths_by_refits(values, sizes, draws, seed)  # [size, draw, layer]
-    low, middle, high = np.quantile(widths, [0.1, 0.5, 0.9], axis=1)
+    middle = np.quantile(widths, [0.1, 0.5, 0.9], axis=1)  # [column, size, layer]
     return [
-        pd.DataFrame(
-            {
-                "refits": sizes,
-                "width": middle[:, layer],
-                "width_low": low[:, layer],
-                "width_high": high[:, layer],
-            }
-        )
+        pd.DataFrame(middle[..., layer].T, columns=columns).assign(refits=sizes)
         for layer in range(len(values))
     ]
 
@@ -168,13 +153,12 @@ def _drawn_widths(values: np.ndarray, draws: int, seed: int) -> list[pd.DataFram
 def _needed(pairs: np.ndarray, drawn: pd.DataFrame, width: float) -> pd.DataFrame:
     """Drawn and expected widths of one layer, and how many refits it needs."""
     count = len(pairs)
+    missing = "how many are needed shows from 4 refits on"
+    if count < 3:
+        reason = f"an interval needs 3 refits; {missing}"
+        return pd.DataFrame([{"source": "drawn", "reason": reason}])
     drawn = drawn.assign(source="drawn")
     if count < 4:
-        missing = "how many are needed shows from 4 refits on"
-        if count < 3:
-            return pd.DataFrame(
-                [{"source": "drawn", "reason": f"an interval needs 3 refits; {missing}"}]
-            )
         return drawn.assign(reason=missing)
     variance = pair_variance(pairs)
     needed = refits_needed(variance, width)

@@ -1,38 +1,38 @@
 """Tables of conditions and cells, stacked."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from ..files import read_csv
+from ..storage.files import read_csv
 
 
-def read_conditions(conditions: Sequence[dict], paths: Sequence[str | Path]) -> pd.DataFrame:
-    """One table a condition (or cell), stacked, each row labelled with its condition.
+def read_labelled(
+    paths: Sequence[str | Path], pattern: str, labels: Sequence[str]
+) -> pd.DataFrame | None:
+    """Tables of conditions or cells, stacked, each row labelled with those it is of.
 
     Args:
-        conditions: the labels of each table, such as architecture and weight_decay.
-        paths: the table of each.
+        paths: the tables.
+        pattern: of the paths, with the labels among its wildcards.
+        labels: columns to put in front, such as architecture and weight_decay; a step is a number.
+
+    Returns:
+        None if there is no table.
     """
+    places = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(pattern)))
     tables = []
-    for condition, path in zip(conditions, paths, strict=True):
-        table = read_csv(path)
-        for place, (column, value) in enumerate(condition.items()):
-            table.insert(place, column, value)
+    for path in paths:
+        table, found = read_csv(path), places.fullmatch(str(path))
+        for place, label in enumerate(labels):
+            table.insert(place, label, int(found[label]) if label == "step" else found[label])
         tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else None
 
 
-def read_cells(
-    conditions: Sequence[dict], refits: Sequence[str], paths: Sequence[str | Path]
-) -> pd.DataFrame:
-    """One table a cell, stacked, each row labelled with its condition and refit.
-
-    Args:
-        conditions: the labels of each condition.
-        refits: names of the refits every condition has.
-        paths: the table of each cell, refits of a condition together.
-    """
-    cells = [{**condition, "refit": refit} for condition in conditions for refit in refits]
-    return read_conditions(cells, paths)
+def read_refits(refits: Sequence[str], paths: Sequence[str | Path]) -> pd.DataFrame:
+    """The tables of the refits of a condition, stacked, with a first column refit."""
+    tables = dict(zip(refits, map(read_csv, paths), strict=True))
+    return pd.concat(tables, names=["refit"]).reset_index("refit").reset_index(drop=True)

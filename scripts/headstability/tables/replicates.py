@@ -1,16 +1,28 @@
-"""From tables of a condition to arrays over its refits, with what is left without each."""
+"""Arrays over refits from tables of conditions, with the values without each refit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from ..uncertainty import Replicated, over_pairs
+from ..conventions import CONDITION
+from ..measures.uncertainty import Replicated, over_pairs
+
+
+def by_condition(table: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """Labels and rows of every condition, in the order of the table."""
+    for key, part in table.groupby(CONDITION, sort=False):
+        yield dict(zip(CONDITION, key, strict=True)), part
+
+
+def rows_of(table: pd.DataFrame, **labels: object) -> pd.DataFrame:
+    """The rows with these labels."""
+    return table[(table[[*labels]] == [*labels.values()]).all(axis=1)]
 
 
 def pair_matrices(pairs: pd.DataFrame, column: str, refits: Sequence[str]) -> np.ndarray:
-    """Values of pairs of refits as matrices.
+    """A column of pairs of refits as matrices.
 
     Args:
         pairs: refit_a, refit_b (each pair in one order or in both), layer, and the column.
@@ -31,16 +43,9 @@ def pair_matrices(pairs: pd.DataFrame, column: str, refits: Sequence[str]) -> np
 def layer_replicates(
     pairs: pd.DataFrame, without_prompts: pd.DataFrame, measure: str, refits: Sequence[str]
 ) -> Replicated:
-    """One measure by layer: the mean over pairs, without each refit and each group of prompts.
+    """A measure's mean over pairs, without each refit and each group of prompts, [layer].
 
-    Args:
-        pairs: of `adjusted_conditions.adjusted_tables`.
-        without_prompts: likewise.
-        measure: such as excess.
-        refits: of the condition.
-
-    Returns:
-        [layer].
+    Tables are those of `analysis.adjusted.adjusted_tables`, of one condition.
     """
     chosen = pairs[pairs["measure"] == measure]
     found = over_pairs(pair_matrices(chosen, "stability", refits))
@@ -68,7 +73,7 @@ def head_matrices(
         refits: their order.
 
     Returns:
-        [layer, refit (one axis a column), head].
+        [layer, refit (one axis per column), head].
     """
     index = {name: place for place, name in enumerate(refits)}
     places = [table[name].map(index).to_numpy() for name in columns]

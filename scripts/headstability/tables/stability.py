@@ -2,7 +2,9 @@
 
 import pandas as pd
 
-from ..labels import ALL, CONDITION
+from ..conventions import CONDITION
+from .ablation import dead_heads_table
+from .means import with_means, with_refits
 
 
 def layer_stability_table(stability: pd.DataFrame, refits: pd.DataFrame) -> pd.DataFrame:
@@ -20,29 +22,46 @@ def layer_stability_table(stability: pd.DataFrame, refits: pd.DataFrame) -> pd.D
     anchors = groups.agg(stability="mean", heads_sd="std").reset_index()
     losses = refits.rename(columns={"refit": "anchor"})[[*CONDITION, "anchor", "held_out_loss"]]
     anchors = anchors.merge(losses, on=[*CONDITION, "anchor"], how="left", validate="many_to_one")
-    overall = anchors.groupby([*CONDITION, "layer"], sort=False, as_index=False)[
-        ["stability", "held_out_loss"]
-    ].mean()
-    overall["anchor"] = ALL
-    table = pd.concat([overall, anchors], ignore_index=True)
-    counts = refits.groupby(CONDITION, sort=False).size().rename("refits").reset_index()
-    table = table.merge(counts, on=CONDITION, validate="many_to_one")
-    columns = [*CONDITION, "anchor", "layer", "stability", "heads_sd", "held_out_loss", "refits"]
-    return table[columns]
+    table = with_means(anchors, ["layer"], ["stability", "held_out_loss"], "anchor")
+    return with_refits(table, refits)
 
 
-def head_map_table(heads: pd.DataFrame, anchor: str, dead: pd.DataFrame) -> pd.DataFrame:
-    """S of every head of one anchor (head numbers mean nothing in another refit).
+def head_map_table(
+    heads: pd.DataFrame, ablations: pd.DataFrame, anchor: str, weight_decay: str
+) -> pd.DataFrame:
+    """S of every head of one anchor of a condition, and which layers have dead heads.
 
     Args:
-        heads: anchor, layer, head, stability.
+        heads: anchor, layer, head, stability (head numbers mean nothing in another refit).
+        ablations: CONDITION, refit, layer, head, method, delta_loss of the condition and of the
+            same architecture without weight decay.
         anchor: the one to show.
-        dead: of the condition, layer and dead (`tables.ablation.dead_heads_table`).
+        weight_decay: of the condition.
 
     Returns:
-        The anchor's rows and dead: whether by any method of ablation the layer's heads do next
-        to nothing; empty if that is not known.
+        The anchor's rows and dead: whether by any method of ablation the layer's heads do almost
+        nothing; empty if that is not known.
     """
-    flags = dead.dropna(subset=["dead"]).astype({"dead": bool}).groupby("layer")["dead"].any()
+    dead = dead_heads_table(ablations)
+    dead = dead[dead["weight_decay"] == weight_decay].dropna(subset=["dead"])
+    flags = dead.astype({"dead": bool}).groupby("layer")["dead"].any()
     table = heads[heads["anchor"] == anchor].reset_index(drop=True)
     return table.assign(dead=table["layer"].map(flags))
+
+
+def pairwise_table(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Stability of pairs of refits of one condition, as measured: refit_a, refit_b, layer, it."""
+    return pairs
+
+
+def prompt_length_table(lengths: pd.DataFrame) -> pd.DataFrame:
+    """S_l of every anchor and prompt length, and the mean over anchors (anchor "all").
+
+    Args:
+        lengths: CONDITION, tokens, prompts, anchor, layer, stability, heads_sd.
+
+    Returns:
+        The same columns and refits; heads_sd is empty for "all".
+    """
+    table = with_means(lengths, ["tokens", "prompts", "layer"], ["stability"], "anchor")
+    return with_refits(table, lengths, "anchor")

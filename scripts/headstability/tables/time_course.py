@@ -5,50 +5,47 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ..labels import CONDITION
-from ..variance import mean_of_pairs, mean_of_refits
-from .intervals import INTERVAL, Seeds, by_condition, interval_rows, with_mean
+from ..conventions import CONDITION
+from ..measures.variance import mean_of_refits
+from .intervals import INTERVAL, Seeds, interval_rows, stability_and_excess, with_mean
+from .replicates import by_condition
 
 
 def time_course_table(
-    pairs: Mapping[str, pd.DataFrame],
+    stability: pd.DataFrame,
+    adjusted: pd.DataFrame,
     ablations: pd.DataFrame,
     seeds: Mapping[str, Sequence[int]],
     tokens_per_step: int,
 ) -> pd.DataFrame:
-    """When stability and ablation effects arise.
+    """When stability, its excess over the null and ablation effects arise.
 
     Args:
-        pairs: by measure (stability, excess, ...): CONDITION, step, refit_a, refit_b, layer and a
-            column of the measure's name.
+        stability: CONDITION, step, refit_a, refit_b, layer, stability.
+        adjusted: the same of every adjusted measure, with its name (measure).
         ablations: CONDITION, refit, step, layer, head, method, delta_loss.
         seeds: {refit: [init seed, data seed]}.
         tokens_per_step: batch x context.
 
     Returns:
-        CONDITION, step, tokens (training tokens seen), measure (those of `pairs`, and
+        CONDITION, step, tokens (training tokens seen), measure (stability, excess and
         delta_loss_<method>: nats, mean over the heads of a layer), layer ("all": the mean over
         layers), INTERVAL, refits.
     """
     known = Seeds(seeds)
     tables = []
-    for measure, table in pairs.items():
-        for step, at_step in table.groupby("step", sort=False):
-            for labels, part in by_condition(at_step):
-                layers, values = with_mean(known.pairs(part, measure))
-                estimate = mean_of_pairs(values, known.init, known.data)
-                rows = interval_rows(estimate, known.reason)
-                tables.append(rows.assign(layer=layers, measure=measure, step=step, **labels))
+    for step, at_step in stability.groupby("step", sort=False):
+        found = stability_and_excess(at_step, adjusted[adjusted["step"] == step], known)
+        tables += [rows.assign(step=step) for rows in found]
     for (step, method), part in ablations.groupby(["step", "method"], sort=False):
+        measure = f"delta_loss_{method}"
         for labels, effects in by_condition(part):
             layers, values = with_mean(_effects(effects, known.names))
             estimate = mean_of_refits(values.T, known.init, known.data)
-            rows = interval_rows(estimate, known.reason)
-            rows = rows.assign(layer=layers, measure=f"delta_loss_{method}", step=step)
-            tables.append(rows.assign(**labels))
+            labels |= {"layer": layers, "measure": measure, "step": step}
+            tables.append(interval_rows(estimate, known.reason, **labels))
     table = pd.concat(tables, ignore_index=True)
-    table["tokens"] = table["step"] * tokens_per_step
-    table["refits"] = len(known.names)
+    table = table.assign(tokens=table["step"] * tokens_per_step, refits=len(known.names))
     columns = [*CONDITION, "step", "tokens", "measure", "layer", *INTERVAL, "refits"]
     return _sorted(table)[columns].reset_index(drop=True)
 

@@ -1,0 +1,20 @@
+"""Adjusted stability of a condition."""
+
+from headstability.analysis.adjusted import adjusted_tables
+from headstability.analysis.similarities import open_similarity
+from headstability.storage.files import write_csv
+from job import Job, run
+
+
+def main(job: Job) -> None:
+    """Write every measure by pair and by head, and what is left without groups of prompts."""
+    refits = job.spec["refit_names"]
+    condition = job.label("architecture", "weight_decay")
+    similarity = open_similarity(job.input.similarity, condition, refits)
+    groups = (similarity["within"], similarity["prompts_in_group"].values)
+    tables = adjusted_tables(refits, job.input.caches, *groups, job.spec["null_measures"])
+    for name, table in tables.items():
+        write_csv(job.output[name], table)
+
+
+run(snakemake, main)

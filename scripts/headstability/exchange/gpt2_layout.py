@@ -1,0 +1,119 @@
+"""This project's models in the layout of GPT-2 on the Hugging Face hub, to and fro.
+
+There are two differences to GPT-2, which `modeling_headstability.py` tells the library
+`transformers`: an unembedding with bias, and layers that may lack an MLP.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import UserError
+from ..hub.tensors import refuse_unknown, take
+from ..models.shape import Shape
+from ..models.transformer import LAYER_NORM_EPS, Transformer
+
+MODEL_TYPE = "headstability"
+# Our names of MLP activations, and those of transformers.
+_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
+# Our names of modules and theirs: outside of layers, and in one, where they keep [in, out].
+_OUTER = {
+    "embed": "transformer.wte",
+    "position": "transformer.wpe",
+    "norm_final": "transformer.ln_f",
+    "unembed": "lm_head",
+}
+_LAYER = {
+    "norm_attention": "ln_1",
+    "attention.qkv": "attn.c_attn",
+    "attention.out": "attn.c_proj",
+    "norm_mlp": "ln_2",
+    "mlp_in": "mlp.c_fc",
+    "mlp_out": "mlp.c_proj",
+}
+
+
+def config_of(shape: Shape, bos: int) -> dict[str, Any]:
+    """The config.json of a model.
+
+    Args:
+        shape: of the model.
+        bos: id of its beginning token, which also ends texts.
+    """
+    return {
+        "model_type": MODEL_TYPE,
+        "architectures": ["HeadstabilityForCausalLM"],
+        "auto_map": {
+            "AutoConfig": "modeling_headstability.HeadstabilityConfig",
+            "AutoModelForCausalLM": "modeling_headstability.HeadstabilityForCausalLM",
+        },
+        "n_layer": shape.layers,
+        "n_head": shape.heads,
+        "n_embd": shape.d_model,
+        "n_inner": 4 * shape.d_model,
+        "n_positions": shape.context,
+        "vocab_size": shape.vocabulary,
+        "mlp": shape.mlp,
+        "activation_function": _ACTIVATIONS[shape.activation],
+        "layer_norm_epsilon": LAYER_NORM_EPS,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "tie_word_embeddings": False,
+        "bos_token_id": bos,
+        "eos_token_id": bos,
+        "dtype": "float32",
+    }
+
+
+def to_gpt2(model: Transformer) -> dict[str, Tensor]:
+    """A model's weights by GPT-2's names, contiguous; `from_gpt2` gives them back to the bit."""
+    places = _places(model).items()
+    return {name: place.detach().cpu().contiguous().clone() for name, place in places}
+
+
+def from_gpt2(config: Mapping[str, Any], state: Mapping[str, Tensor], where: str) -> Transformer:
+    """The model of an exported folder.
+
+    Args:
+        config: its config.json.
+        state: its tensors.
+        where: where they come from, for messages.
+
+    Raises:
+        UserError: a key of the config or a tensor is missing or wrong; names it.
+    """
+    ours = {theirs: name for name, theirs in _ACTIVATIONS.items()}
+    try:
+        shape = Shape(
+            layers=config["n_layer"],
+            heads=config["n_head"],
+            d_model=config["n_embd"],
+            mlp=config["mlp"],
+            context=config["n_positions"],
+            vocabulary=config["vocab_size"],
+            activation=ours[config["activation_function"]],
+        )
+    except KeyError as error:
+        raise UserError(f"{where}: its config.json lacks {error} or has no such value") from None
+    model = Transformer(shape)
+    places = _places(model)
+    refuse_unknown(state, places, where)
+    for name, place in places.items():
+        place.copy_(take(state, name, tuple(place.shape), where))
+    return model.eval().requires_grad_(False)
+
+
+def _places(model: Transformer) -> dict[str, Tensor]:
+    """Where a model keeps each tensor of GPT-2: views of its weights, in that layout."""
+    places = {}
+    for name, tensor in model.state_dict().items():
+        module, kind = name.rsplit(".", 1)
+        if module in _OUTER:
+            places[f"{_OUTER[module]}.{kind}"] = tensor
+        else:
+            _, layer, module = module.split(".", 2)
+            matrix = tensor.T if tensor.ndim == 2 else tensor
+            places[f"transformer.h.{layer}.{_LAYER[module]}.{kind}"] = matrix
+    return places

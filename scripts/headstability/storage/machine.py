@@ -1,0 +1,98 @@
+"""What jobs on one node share: a copy of a large file, and its GPUs."""
+
+import ctypes
+import os
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import Timeout
+
+from ..errors import UserError
+from .files import atomic_path, sha256_file
+from .locks import hold_lock, locked
+
+# A folder on the node's own disk; it may hold variables, such as $TMPDIR.
+SCRATCH = "HEADSTABILITY_SCRATCH"
+# How many jobs share a GPU.
+CELLS_PER_GPU = "HEADSTABILITY_CELLS_PER_GPU"
+
+
+def node_copy(path: str | Path, sha256: str) -> Path:
+    """A copy of a file on the node's own disk, made by the first job that needs it there.
+
+    The file itself where there is no node-local disk, or no room on it.
+    """
+    scratch = os.path.expandvars(os.environ.get(SCRATCH, ""))
+    if not scratch or "$" in scratch:  # none is set, or not on this node
+        return Path(path)
+    home = Path(scratch, f"headstability-{os.getuid()}")
+    copy = home / f"{sha256}{Path(path).suffix}"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with locked(home / f"{sha256}.lock"):
+            if not copy.exists() or sha256_file(copy) != sha256:
+                with atomic_path(copy) as part:
+                    shutil.copyfile(path, part)
+        return copy
+    except (OSError, UserError) as error:
+        print(f"Reading {path} itself: no copy in {scratch} ({error})", flush=True)
+        return Path(path)
+
+
+def take_gpu(patience: float = 30.0) -> str | None:
+    """Keep to one of the node's GPUs, the one fewest jobs use, until this process ends.
+
+    Without this, jobs side by side would all use the first GPU they see. A job that is about to
+    end is waited for, `patience` seconds.
+
+    Returns:
+        The GPU, which is then the only one visible; None if GPUs are not shared here.
+
+    Raises:
+        UserError: all places are taken.
+    """
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    share = int(os.environ.get(CELLS_PER_GPU, "0"))
+    if not visible or not share:
+        return None
+    job = os.environ.get("SLURM_JOB_ID", "local")
+    home = Path(tempfile.gettempdir(), f"headstability-gpus-{os.getuid()}-{job}")
+    home.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience
+    while True:
+        for slot in range(share):
+            for gpu in visible:
+                with suppress(Timeout):  # another job has this place
+                    hold_lock(home / f"{gpu.replace('/', '_')}.{slot}")
+                    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+                    return gpu
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"all {share} places on each of the GPUs {', '.join(visible)} are taken: another "
+                f"run is at work in this allocation. Wait for it, or raise {CELLS_PER_GPU}"
+            )
+        time.sleep(0.2)
+
+
+def use_threads(count: int) -> None:
+    """Let torch compute with this many threads, in memory that is kept (`keep_freed_memory`)."""
+    import torch  # noqa: PLC0415 - slow to import, of no use to most jobs
+
+    torch.set_num_threads(count)
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Keep freed blocks for the next allocation of their size, where the C library is glibc.
+
+    By default it gives large blocks back to the system at once, and every training step pays for
+    having them mapped and zeroed again: an eighth of its time (docs/benchmarks.md). Elsewhere
+    nothing happens.
+    """
+    trim_threshold, mmap_max = -1, -4  # from glibc's malloc.h
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, 2**31 - 1)  # the largest int
