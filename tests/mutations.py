@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from headstability.config_words import join
+from headstability.study.config_file import join
 
 ROOT = Path(__file__).resolve().parents[1]
 # A study that uses every section in another way than the shipped ones do.

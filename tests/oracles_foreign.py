@@ -8,6 +8,9 @@ import math
 import numpy as np
 from oracles import gelu, layer_norm, softmax
 
+# Kinds of models, by model_type, whose layout `foreign_attention` knows.
+DESCRIBED = ("gpt2", "gpt_neox", "llama", "mistral", "qwen2")
+
 
 def gelu_tanh(x):
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))

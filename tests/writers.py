@@ -5,14 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from headstability import files
+from headstability.storage import files
 
-SCRIPTS = Path(files.__file__).resolve().parents[1]
+SCRIPTS = Path(files.__file__).resolve().parents[2]
 
 
 def start(program, *arguments, **options):
-    """Run Python code that may use headstability.files in a process of its own."""
-    prelude = "import os, sys, time\nfrom headstability import files\n"
+    """Run Python code that may use headstability.storage.files in a process of its own."""
+    prelude = "import os, sys, time\nfrom headstability.storage import files\n"
     return subprocess.Popen(
         [sys.executable, "-c", prelude + program, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(SCRIPTS)},

@@ -26,11 +26,11 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "scripts"), str(HERE)]
 
-from headstability.ablation import ablate_heads  # noqa: E402
-from headstability.memory import keep_freed_memory  # noqa: E402
-from headstability.model import Transformer  # noqa: E402
-from headstability.precision import products  # noqa: E402
-from headstability.shape import Shape  # noqa: E402
+from headstability.analysis.ablation import ablate_heads  # noqa: E402
+from headstability.models.precision import products  # noqa: E402
+from headstability.models.shape import Shape  # noqa: E402
+from headstability.models.transformer import Transformer  # noqa: E402
+from headstability.storage.machine import keep_freed_memory  # noqa: E402
 
 SHAPE = Shape(layers=8, heads=8, d_model=512, mlp=True, context=1024, vocabulary=5000)
 PROMPTS, LENGTH, BOS = 100, 51, 0
@@ -162,7 +162,7 @@ def report(chosen, best, rate):
     if "published" in best:
         clock, processor = best["published"]
         cells = f"{clock:.0f} s | {processor:.0f} s | 1 | 1 | | |"
-        print(f"| TransformerLens, a forward pass a head ({chosen.few} prompts timed) | {cells}")
+        print(f"| TransformerLens, a forward pass per head ({chosen.few} prompts timed) | {cells}")
     for name in ("zero", "zero and mean"):
         clock, processor = best[name]
         ratios = best["published"] / best[name] if "published" in best else [np.nan] * 2

@@ -27,12 +27,12 @@ sys.path[:0] = [str(HERE.parents[1] / "scripts"), str(HERE)]
 
 from cka import fastest  # noqa: E402
 
-from headstability.activations import activations  # noqa: E402
-from headstability.caches import write_cache  # noqa: E402
-from headstability.memory import keep_freed_memory  # noqa: E402
-from headstability.model import Transformer  # noqa: E402
-from headstability.precision import PackedLinear, products  # noqa: E402
-from headstability.shape import Shape  # noqa: E402
+from headstability.analysis.activations import activations  # noqa: E402
+from headstability.models.precision import PackedLinear, products  # noqa: E402
+from headstability.models.shape import Shape  # noqa: E402
+from headstability.models.transformer import Transformer  # noqa: E402
+from headstability.storage.machine import keep_freed_memory  # noqa: E402
+from headstability.storage.stores import write_cache  # noqa: E402
 
 LAYERS, HEADS, WIDTH, CONTEXT, VOCABULARY = 8, 8, 512, 1024, 5000
 PROMPTS, LENGTH = 100, 51

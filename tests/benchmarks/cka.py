@@ -24,7 +24,7 @@ sys.path[:0] = [str(HERE.parents[1] / "scripts"), str(HERE)]
 
 from baselines import published_cka  # noqa: E402
 
-from headstability.cka import cka  # noqa: E402
+from headstability.measures.cka import cka  # noqa: E402
 
 POSITIONS, WIDTH, REFITS = 5275, 512, 10
 

@@ -122,28 +122,28 @@ simulation (above {bound} for a nominal 2.5 %).
 ## Coverage of nominal 95 % intervals
 
 Mean over pairs, delete-one-refit jackknife. Above 95 % is over-coverage: the jackknife counts the
-pairs' own noise twice, which shows where the refits' part is small. The last column is what not to
-do.
+pairs' own noise twice, which matters where the refits' part is small. The last column shows a wrong
+method.
 
 {coverage}
 
 With noise from prompts too (20 groups; a group's standard deviation is twice that of a pair), SE^2
-being the sum of both jackknives. The intervals over-cover, because the t quantile of the refits
-serves the prompts as well.
+is the sum of both jackknives. The intervals over-cover, because the t quantile of the refits is
+used for the prompts as well.
 
 {prompts}
 
 ## Errors of verdicts
 
-Supported at effect 0 / not supported at effect delta, for one part of a claim while its other parts
-hold by far (the hardest case). Nominal 2.5 % each; 5 % for the perplexity bound, whose delta is 0.
+Supported at effect 0 / not supported at effect delta, for one part of a claim whose other parts
+clearly hold (the hardest case). Nominal: 2.5 % each, 5 % for the perplexity bound (delta 0).
 {layers} layers; delta is small against the noise, so that the demand "estimate at least delta" does
 not hide errors. With 3 refits every verdict is inconclusive.
 
 {verdicts}
 
-**The target is missed** for "not supported" of a claim of several parts all of which are exactly at
-delta. Any part that is not supported decides, without correction, so the rates of the parts add up
+**The target is missed** for "not supported" of a claim of several parts if all are exactly at
+delta. A single unsupported part decides, without correction, so the rates of the parts add up
 (one part of claim 4 is allowed 5 % by itself):
 
 {together}
@@ -151,7 +151,7 @@ delta. Any part that is not supported decides, without correction, so the rates 
 ## Over conditions
 
 Pooled t over conditions. The target is met where conditions are independent. **It is missed** where
-they share noise, as they may if they share seeds: the pooled interval does not see that part.
+they share noise, as they may if they share seeds: the pooled interval ignores that part.
 
 {pooled}
 

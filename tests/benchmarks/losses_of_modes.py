@@ -17,10 +17,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from headstability.recipe import Cell, Recipe
-from headstability.shape import Shape
-from headstability.tokens import open_tokens
-from headstability.training import Trainer
+from headstability.models.shape import Shape
+from headstability.text.token_files import open_tokens
+from headstability.training.loop import Trainer
+from headstability.training.settings import Cell, Recipe
 
 MODES = {
     "float32": {},

@@ -7,8 +7,8 @@ evaluate many studies at once.
 import numpy as np
 from scipy import stats
 
-from headstability import claims, verdicts
-from headstability.uncertainty import Replicated, over_pairs, over_refits
+from headstability.measures import claims, verdicts
+from headstability.measures.uncertainty import Replicated, over_pairs, over_refits
 
 SEED = 6
 REFITS = (3, 5, 10, 50)

@@ -34,14 +34,15 @@ sys.path[:0] = [str(HERE.parents[1] / "scripts"), str(HERE)]
 
 from baselines import published_stability  # noqa: E402
 
-from headstability import conditions, similarity  # noqa: E402
-from headstability.activations import activations  # noqa: E402
-from headstability.caches import write_cache  # noqa: E402
-from headstability.memory import keep_freed_memory  # noqa: E402
-from headstability.model import Transformer  # noqa: E402
-from headstability.shape import Shape  # noqa: E402
+from headstability.analysis import similarities as conditions  # noqa: E402
+from headstability.analysis.activations import activations  # noqa: E402
+from headstability.conventions import triangle_entries  # noqa: E402
+from headstability.measures import similarity  # noqa: E402
+from headstability.models.shape import Shape  # noqa: E402
+from headstability.models.transformer import Transformer  # noqa: E402
+from headstability.storage.machine import keep_freed_memory  # noqa: E402
+from headstability.storage.stores import write_cache  # noqa: E402
 from headstability.tables.measures import condition_tables  # noqa: E402
-from headstability.triangles import triangle_entries  # noqa: E402
 
 LAYERS, HEADS, D_MODEL, CONTEXT, VOCABULARY = 8, 8, 512, 1024, 5000
 PROMPTS, LENGTH = 100, 51

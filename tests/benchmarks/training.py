@@ -150,7 +150,7 @@ def cpu(path, repeat, steps):
         f"batch 16; a refit has {refit} steps. Peak: {peak / 1e9:.0f} GFLOP/s (float32, 1,536).\n"
     )
     print(
-        "| training | processes x threads | tokens/s | MFU | refits an hour | ratio "
+        "| training | processes x threads | tokens/s | MFU | refits per hour | ratio "
         "| tokens per processor second | ratio |"
     )
     print("|---|---|---|---|---|---|---|---|")

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from headstability.memory import keep_freed_memory
-from headstability.precision import products
-from headstability.recipe import Cell, Recipe
-from headstability.shape import Shape
-from headstability.tokens import TokenFile
-from headstability.training import Trainer
+from headstability.models.precision import products
+from headstability.models.shape import Shape
+from headstability.storage.machine import keep_freed_memory
+from headstability.text.token_files import TokenFile
+from headstability.training.loop import Trainer
+from headstability.training.settings import Cell, Recipe
 
 
 @dataclass

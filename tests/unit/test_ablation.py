@@ -5,8 +5,8 @@ import pytest
 import torch
 from test_model import SHAPES, oracle_of, random_model
 
-from headstability import ablation
-from headstability.ablation import ablate_heads
+from headstability.analysis import ablation
+from headstability.analysis.ablation import ablate_heads
 
 BOS = 3
 
@@ -21,7 +21,7 @@ def random_prompts(vocabulary, lengths, seed=0):
 @pytest.mark.parametrize("methods", [["zero", "mean"], ["mean"], ["zero"]], ids=str)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_agrees_with_naive_loops(shape, methods, monkeypatch):
-    monkeypatch.setattr(ablation, "PROMPTS_PER_BATCH", 2)
+    monkeypatch.setattr(ablation, "ABLATED_PROMPTS", 2)
     model = random_model(shape)
     prompts = random_prompts(shape.vocabulary, [9, 4, 12, 2, 7])
     oracle = oracle_of(model)
@@ -99,8 +99,8 @@ def test_batching_and_order_of_prompts_do_not_matter(monkeypatch):
     model = random_model(SHAPES[0])
     prompts = random_prompts(50, [5, 17, 9, 11, 3, 24])
     whole = ablate_heads(copy.deepcopy(model), prompts, BOS)
-    monkeypatch.setattr(ablation, "PROMPTS_PER_BATCH", 1)
-    monkeypatch.setattr(ablation, "VARIANTS_PER_BATCH", 3)
+    monkeypatch.setattr(ablation, "ABLATED_PROMPTS", 1)
+    monkeypatch.setattr(ablation, "ABLATED_VARIANTS", 3)
     single = ablate_heads(copy.deepcopy(model), prompts[::-1], BOS)
     for method in ("zero", "mean"):
         assert np.allclose(whole.ablated[method], single.ablated[method], atol=1e-9)

@@ -1,4 +1,8 @@
-"""Models of `transformers`, run through adapters: against the library itself and naive loops."""
+"""Models of `transformers`, run layer by layer: against the library itself and naive loops.
+
+Every family is compared with the library; naive loops stand beside those that `oracles_foreign`
+describes.
+"""
 
 import copy
 
@@ -6,47 +10,42 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles_foreign import foreign_attention
+from oracles_foreign import DESCRIBED, foreign_attention
 from test_ablation import random_prompts
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
-from headstability.ablation import ablate_heads
-from headstability.activations import activations
-from headstability.caches import pattern_of
-from headstability.perplexity import text_nll
-from headstability.role_prompts import synthetic_scores
-from headstability.roles import role_scores
-from headstability.sources.adapters import FAMILIES, ForeignModel
-from headstability.sources.matrices import layer_matrices
-from headstability.weight_norms import matrix_norms
+from headstability.analysis.ablation import ablate_heads
+from headstability.analysis.activations import activations
+from headstability.analysis.cell_roles import synthetic_scores
+from headstability.analysis.perplexity import text_nll
+from headstability.analysis.weight_norms import matrix_norms, weight_matrices
+from headstability.measures.roles import role_scores
+from headstability.models.families import FAMILIES
+from headstability.models.foreign import ForeignModel
+from headstability.storage.stores import pattern_of
 
 CPU = torch.device("cpu")
 BOS = 3
-_GPT2 = {"n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 24, "vocab_size": 50}
-_NEOX = {
+SIZES = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "intermediate_size": 64,
+    "num_key_value_heads": 2,
+    "intermediate_size": 40,
     "max_position_embeddings": 24,
     "vocab_size": 50,
 }
-_LLAMA = {**_NEOX, "intermediate_size": 40, "num_key_value_heads": 2}
 TOKENS = {"bos_token_id": BOS, "eos_token_id": BOS, "pad_token_id": None}
-# Tiny models: name, model_type, config.
-MODELS = {
-    "gpt2": ("gpt2", _GPT2),
+# Tiny models, one of every family and some of unusual kinds: name, model_type, config.
+MODELS = {kind: (kind, SIZES) for kind in FAMILIES} | {
     "gpt2-crfm": (
         "gpt2",
-        {**_GPT2, "scale_attn_by_inverse_layer_idx": True, "reorder_and_upcast_attn": True},
+        {**SIZES, "scale_attn_by_inverse_layer_idx": True, "reorder_and_upcast_attn": True},
     ),
-    "pythia": ("gpt_neox", _NEOX),
-    "neox-sequential": ("gpt_neox", {**_NEOX, "use_parallel_residual": False}),
-    "llama": ("llama", _LLAMA),
-    "llama-wide-heads": ("llama", {**_LLAMA, "head_dim": 6, "attention_bias": True}),
-    "llama-one-value-head": ("llama", {**_LLAMA, "num_key_value_heads": 1}),
-    "mistral": ("mistral", {**_LLAMA, "head_dim": 4, "sliding_window": 5}),
-    "qwen2": ("qwen2", _LLAMA),
+    "neox-sequential": ("gpt_neox", {**SIZES, "use_parallel_residual": False}),
+    "llama-wide-heads": ("llama", {**SIZES, "head_dim": 6, "attention_bias": True}),
+    "llama-one-value-head": ("llama", {**SIZES, "num_key_value_heads": 1}),
+    "mistral-short-sight": ("mistral", {**SIZES, "head_dim": 4, "sliding_window": 5}),
 }
 
 
@@ -67,12 +66,13 @@ def net(request):
     return random_net(request.param)
 
 
+@pytest.fixture(params=[name for name, (kind, _) in MODELS.items() if kind in DESCRIBED])
+def described(request):
+    return random_net(request.param)
+
+
 def tokens_of(rows=3, length=17):
     return torch.randint(0, 50, (rows, length), generator=torch.Generator().manual_seed(1))
-
-
-def test_every_architecture_is_tested():
-    assert {kind for kind, _ in MODELS.values()} == set(FAMILIES)
 
 
 def test_patterns_and_logits_are_those_of_transformers(net):
@@ -90,8 +90,51 @@ def test_patterns_and_logits_are_those_of_transformers(net):
     assert torch.allclose(model(tokens), expected.logits, atol=1e-5)
 
 
-def test_z_and_stream_agree_with_naive_loops(net):
+def run_attention(net, layer, tokens, stream=None):
+    """What goes into a layer's output projection, and what comes out of the attention.
+
+    By hooks and the library alone.
+
+    Args:
+        stream: put in place of what the attention reads.
+    """
+    family, seen = FAMILIES[net.config.model_type], []
+    attention = net.get_submodule(f"{family.layers}.{layer}.{family.attention}")
+
+    def replace(module, arguments, named):
+        if stream is None:
+            return None
+        if arguments:
+            return (stream, *arguments[1:]), named
+        return arguments, {**named, "hidden_states": stream}
+
+    hooks = [
+        attention.register_forward_pre_hook(replace, with_kwargs=True),
+        attention.get_submodule(family.output).register_forward_pre_hook(
+            lambda module, arguments: seen.append(arguments[0])
+        ),
+        attention.register_forward_hook(lambda module, arguments, out: seen.append(out[0])),
+    ]
+    net(tokens, use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def test_z_and_streams_are_those_of_transformers(net):
+    tokens = tokens_of()
+    seen = net(tokens, output_hidden_states=True, use_cache=False).hidden_states
+    for layer, traced in enumerate(ForeignModel(net).trace(tokens)):
+        z, written = run_attention(net, layer, tokens)
+        assert torch.allclose(traced.z.transpose(1, 2).flatten(2), z, atol=1e-5)
+        assert torch.allclose(traced.resid_pre, seen[layer], atol=1e-5)
+        assert torch.allclose(traced.attention_out, written, atol=1e-5)
+        assert torch.equal(traced.resid_mid, traced.resid_pre + traced.attention_out)
+
+
+def test_z_and_stream_agree_with_naive_loops(described):
     """z from patterns and weights, head by head, in float64."""
+    net = described
     tokens, config = tokens_of(), net.config
     seen = net(tokens, output_attentions=True, output_hidden_states=True, use_cache=False)
     eps = next(
@@ -129,33 +172,22 @@ def test_caches_hold_what_transformers_computes_for_each_prompt_alone(net):
 
 
 def value_bias(net, layer, head):
-    """A head's own constant: what its z would be if it read nothing from the context."""
-    kind, config = net.config.model_type, net.config
-    state, heads = net.state_dict(), config.num_attention_heads
-    if kind == "gpt2":
-        bias = state[f"transformer.h.{layer}.attn.c_attn.bias"].chunk(3)[2]
-        return bias.view(heads, -1)[head]
-    if kind == "gpt_neox":
-        bias = state[f"gpt_neox.layers.{layer}.attention.query_key_value.bias"]
-        return bias.view(heads, 3, -1)[head, 2]
-    bias = state.get(f"model.layers.{layer}.self_attn.v_proj.bias")
-    if bias is None:
-        return 0.0
-    groups = config.num_key_value_heads
-    return bias.view(groups, -1)[head // (heads // groups)]
+    """A head's own constant: its z where the attention reads nothing at all."""
+    width = net.config.hidden_size
+    z, _ = run_attention(net, layer, tokens_of(1, 2), torch.zeros(1, 2, width))
+    return z[0, 0].view(net.config.num_attention_heads, -1)[head]
 
 
-PROJECTIONS = {
-    "gpt2": "transformer.h.{}.attn.c_proj",
-    "gpt_neox": "gpt_neox.layers.{}.attention.dense",
-}
+def projection(net, layer):
+    """The output projection of a layer."""
+    family = FAMILIES[net.config.model_type]
+    return net.get_submodule(f"{family.layers}.{layer}.{family.attention}.{family.output}")
 
 
 def hooked_nll(net, prompts, layer=None, head=None, vector=0.0):
     """NLL over prompts by the library alone, a head's slice replaced before the projection."""
     hooks = []
     if layer is not None:
-        name = PROJECTIONS.get(net.config.model_type, "model.layers.{}.self_attn.o_proj")
         constant = value_bias(net, layer, head)
 
         def replace(module, arguments):
@@ -164,7 +196,7 @@ def hooked_nll(net, prompts, layer=None, head=None, vector=0.0):
             z[..., head * width : (head + 1) * width] = constant + vector
             return (z,)
 
-        hooks.append(net.get_submodule(name.format(layer)).register_forward_pre_hook(replace))
+        hooks.append(projection(net, layer).register_forward_pre_hook(replace))
     total = 0.0
     for prompt in prompts:
         logits = net(torch.tensor([prompt]), use_cache=False).logits[0, :-1].double()
@@ -179,8 +211,7 @@ def hooked_nll(net, prompts, layer=None, head=None, vector=0.0):
 def mean_read(net, prompts, layer, head):
     """A head's z less its constant, averaged over positions that are not BOS, by hooks."""
     seen = []
-    name = PROJECTIONS.get(net.config.model_type, "model.layers.{}.self_attn.o_proj")
-    hook = net.get_submodule(name.format(layer)).register_forward_pre_hook(
+    hook = projection(net, layer).register_forward_pre_hook(
         lambda module, arguments: seen.append(arguments[0][0])
     )
     rows = []
@@ -228,11 +259,32 @@ def test_roles_are_scored_on_the_patterns_of_transformers(net):
     assert np.allclose(found, expected.reshape(found.shape), atol=1e-5)
 
 
-def test_weight_norms_are_those_of_the_heads_matrices(net):
+def test_matrices_are_all_of_a_layers_and_what_attention_multiplies_with(net):
+    config, model = net.config, ForeignModel(net)
+    heads, width = config.num_attention_heads, config.hidden_size
+    for number, matrices in enumerate(weight_matrices(model)):
+        layer = model.layers[number]
+        squares = sum((p.double() ** 2).sum().item() for p in layer.parameters() if p.ndim == 2)
+        found = sum((matrix.astype(float) ** 2).sum() for matrix in matrices.values())
+        assert found == pytest.approx(squares, rel=1e-6), "each matrix once"
+        one_each = torch.eye(width)[:, None].repeat(1, 2, 1)
+        z, _ = run_attention(net, number, tokens_of(width, 2), one_each)
+        constant = torch.cat([value_bias(net, number, head) for head in range(heads)])
+        values = matrices["W_V"].reshape(-1, model.shape.d_head, width)
+        values = values.repeat(heads // len(values), axis=0).reshape(-1, width)
+        assert np.allclose((z[:, 0] - constant).T, values, atol=1e-5)
+        writes = projection(net, number)
+        nothing = torch.zeros(1, heads * model.shape.d_head)
+        written = writes(torch.eye(heads * model.shape.d_head)) - writes(nothing)
+        assert np.allclose(written.T, matrices["W_O"], atol=1e-5)
+
+
+def test_weight_norms_are_those_of_the_heads_matrices(described):
     """Each matrix put together head by head from what acts on a single stream vector."""
+    net = described
     config, state = net.config, {n: v.double().numpy() for n, v in net.state_dict().items()}
     heads = config.num_attention_heads
-    found = matrix_norms(layer_matrices(ForeignModel(net)))
+    found = matrix_norms(weight_matrices(ForeignModel(net)))
     for layer in range(config.num_hidden_layers):
         if config.model_type == "gpt2":
             p = f"transformer.h.{layer}."
@@ -287,7 +339,7 @@ def test_resuming_with_its_own_heads_changes_nothing(net):
 
 
 def test_lengths_and_types_may_change_between_calls():
-    model = ForeignModel(random_net("pythia"))
+    model = ForeignModel(random_net("gpt_neox"))
     long, short = tokens_of(2, 17), tokens_of(2, 17)[:, :5]
     logits = model(long)
     assert torch.allclose(model(short), logits[:, :5], atol=1e-5)

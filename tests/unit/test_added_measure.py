@@ -15,26 +15,28 @@ from test_conditions import provenance
 from test_model import random_model
 from test_quality import ROOT, SCRIPTS
 
-from headstability.activations import activations
-from headstability.caches import write_cache
+from headstability.analysis.activations import activations
+from headstability.storage.stores import write_cache
 
 PAGE = (ROOT / "docs/add-a-measure.md").read_text()
 FUNCTION, ENTRY = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-(CONFIG,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+_, MEASURES = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
+CONFIG = f"nulls:\n{MEASURES}"
 
 MEASURED = """
 import json, sys
 import yaml
-from headstability.adjusted_conditions import adjusted_tables
-from headstability.conditions import condition_similarity
+from headstability.analysis.adjusted import adjusted_tables
+from headstability.analysis.similarities import condition_similarity
 from headstability.plots import adjusted as plots
-from headstability.schema import StudyConfig
+from headstability.study.schema import StudyConfig
 from headstability.tables.adjusted import adjusted_table
 
 given = json.load(sys.stdin)
 study = {"study": "a", "architectures": {"a": {"layers": 1, "heads": 2, "d_model": 8}}}
 study |= {"training": {"steps": 1}, **yaml.safe_load(given["config"])}
-names = StudyConfig.model_validate(study).nulls.measures
+config = StudyConfig.model_validate(study)
+names = config.nulls.measures
 assert names == StudyConfig.model_validate({**study, "nulls": {}}).nulls.measures
 refits, paths = given["refits"], given["paths"]
 found, _ = condition_similarity(refits, paths)
@@ -42,10 +44,10 @@ tables = adjusted_tables(refits, paths, found["within"], found["prompts_in_group
 for table in tables.values():
     table.insert(0, "weight_decay", "0")
     table.insert(0, "architecture", "a")
-seeds = {name: number for number, name in enumerate(refits)}
+seeds = {name: (number, number) for number, name in enumerate(refits)}
 pairs, without = tables["pairs"], tables["without_prompts"]
 table = adjusted_table(pairs, without, None, seeds, {"a": given["heads"]}, False)
-look = {"palette": "colorblind", "dpi": 60, "weight_decays": ["0"]}
+look = {**config.figures.model_dump(), "weight_decays": ["0"]}
 figure = plots.adjusted(table, look)
 labels = [text.get_text() for text in figure.legends[0].get_texts()]
 drawn = [line.get_label() for axes in figure.axes for line in axes.get_lines()]
@@ -69,9 +71,9 @@ def caches(tmp_path_factory):
 def measured(caches, tmp_path_factory):
     copy = tmp_path_factory.mktemp("library")
     shutil.copytree(SCRIPTS / "headstability", copy / "headstability")
-    with (copy / "headstability/adjusted.py").open("a") as file:
+    with (copy / "headstability/measures/adjusted.py").open("a") as file:
         file.write(f"\n\n{FUNCTION}")
-    registry = copy / "headstability/measures.py"
+    registry = copy / "headstability/measures/registry.py"
     before, end = registry.read_text().rsplit("}\n", 1)
     assert end == "", "the page says: to the end"
     registry.write_text(f"{before}{ENTRY}}}\n")

@@ -5,8 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_similarity import in_slabs, random_patterns, split
 
-from headstability import adjusted, head_cka
-from headstability.similarity import head_stability, pairwise_stability, pooled, prompt_groups
+from headstability.measures import adjusted, head_cka
+from headstability.measures.similarity import (
+    head_stability,
+    pairwise_stability,
+    pooled,
+    prompt_groups,
+)
 
 REFITS, HEADS, LENGTHS = 3, 4, [5, 3, 9, 12, 2, 7, 6]
 
@@ -91,7 +96,7 @@ def test_groups_agree_with_loops_and_add_up(patterns, size):
 
 def test_wrong_groups_are_refused(patterns):
     rows, entries = patterns
-    with pytest.raises(ValueError, match="7 prompts were given, 8"):
+    with pytest.raises(ValueError, match="7 prompts were given, but 8"):
         adjusted.grouped_mean_cosine([(rows, entries)], np.arange(8))
     with pytest.raises(ValueError, match="every group"):
         adjusted.grouped_mean_cosine([(rows, entries)], np.array([0, 0, 0, 2, 2, 2, 2]))

@@ -6,13 +6,14 @@ import torch
 from test_conditions import PROMPTS, REFITS, SHAPE, paths, provenance
 from test_model import random_model
 
-from headstability import adjusted_conditions, measures
-from headstability.activations import activations
-from headstability.adjusted_conditions import adjusted_tables
-from headstability.caches import write_cache
-from headstability.conditions import condition_similarity
-from headstability.head_cka import head_cka
-from headstability.measures import MEASURES
+from headstability.analysis import adjusted as adjusted_conditions
+from headstability.analysis.activations import activations
+from headstability.analysis.adjusted import adjusted_tables
+from headstability.analysis.similarities import condition_similarity
+from headstability.measures import registry as measures
+from headstability.measures.head_cka import head_cka
+from headstability.measures.registry import MEASURES
+from headstability.storage.stores import write_cache
 
 
 def made(folder, prompts, chosen=tuple(MEASURES)):
@@ -28,8 +29,8 @@ def made(folder, prompts, chosen=tuple(MEASURES)):
 
 def test_what_is_held_at_once_changes_nothing(tmp_path, monkeypatch):
     whole = made(tmp_path / "a", PROMPTS)
-    monkeypatch.setattr(adjusted_conditions, "SLAB_ENTRIES", 1)
-    monkeypatch.setattr(adjusted_conditions, "LAYER_ENTRIES", 1)
+    monkeypatch.setattr(adjusted_conditions, "ADJUSTED_SLAB_ENTRIES", 1)
+    monkeypatch.setattr(adjusted_conditions, "ADJUSTED_LAYER_ENTRIES", 1)
     for name, table in made(tmp_path / "b", PROMPTS).items():
         pd.testing.assert_frame_equal(table, whole[name], rtol=0, atol=1e-6)
 

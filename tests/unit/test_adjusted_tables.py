@@ -6,15 +6,15 @@ import numpy as np
 import oracles_adjusted as oracles
 import pandas as pd
 import pytest
+from looks import LOOK
 
 from headstability.plots import adjusted as plots
 from headstability.plots import style
 from headstability.tables.adjusted import CROSSED, adjusted_table
 
-LOOK = {"palette": "colorblind", "dpi": 60, "weight_decays": ["0", "0.1"]}
 NAMES = ["init1-data1", "init1-data2", "init2-data1", "init2-data2"]
-SEEDS = dict(zip(NAMES, (1, 1, 2, 2), strict=True))
-OWN = dict(zip(NAMES, (1, 2, 3, 4), strict=True))
+SEEDS = dict(zip(NAMES, ((1, 1), (1, 2), (2, 1), (2, 2)), strict=True))
+OWN = {name: (number, number) for number, name in enumerate(NAMES, start=1)}
 MEASURED = ["raw", "shuffled", "excess", "centred", "z_cka"]
 
 

@@ -4,17 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from looks import LOOK
 from test_conditions import provenance
 from test_model import SHAPES, random_model
 
-from headstability.activations import activations
-from headstability.atlas import atlas_table, choose_heads, token_labels, visible
-from headstability.caches import pattern_of, write_cache
-from headstability.conditions import condition_similarity
+from headstability.analysis.activations import activations
+from headstability.analysis.atlas import atlas_table, choose_heads, token_labels, visible
+from headstability.analysis.similarities import condition_similarity
 from headstability.errors import UserError
-from headstability.files import read_csv, write_csv
 from headstability.plots.atlas import head_atlas
 from headstability.plots.style import set_style
+from headstability.storage.files import read_csv, write_csv
+from headstability.storage.stores import pattern_of, write_cache
 from headstability.tables.measures import condition_tables
 
 REFITS = ["seed1", "seed2", "seed3"]
@@ -124,7 +125,7 @@ def test_the_figure_shows_the_table(made, tmp_path):
     set_style()
     write_csv(tmp_path / "atlas.csv", made[3])
     table = read_csv(tmp_path / "atlas.csv")
-    figure = head_atlas(table, "a, weight decay 0", {"colormap": "viridis"})
+    figure = head_atlas(table, "a, weight decay 0", LOOK)
     panels = np.array(figure.axes[:12]).reshape(4, 3)
     groups = table.groupby(["layer", "head", "kind"], sort=False)
     for row, (_, part) in zip(panels, groups, strict=True):

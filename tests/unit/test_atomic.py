@@ -8,7 +8,7 @@ import time
 import pytest
 from writers import names, start
 
-from headstability import files
+from headstability.storage import files
 
 # Writes half a file, says so, and waits for a line before it writes the rest.
 SLOW_WRITER = """
@@ -104,7 +104,7 @@ def before_first_lock(monkeypatch, act):
             pending.pop()()
         return lock(handle, how)
 
-    monkeypatch.setattr(files.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     return pending
 
 

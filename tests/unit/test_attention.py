@@ -5,8 +5,8 @@ import pytest
 import torch
 from oracles import softmax
 
-from headstability import attention
-from headstability.attention import BlockedAttention, causal_attention
+from headstability.models import attention
+from headstability.models.attention import BlockedAttention, causal_attention
 
 # Within a block, at its edges, over several blocks, one position.
 LENGTHS = [1, 2, 63, 64, 65, 130]

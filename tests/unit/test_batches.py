@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstability import batches
-from headstability.batches import Batches, RowOrder
-from headstability.tokens import TokenFile
+from headstability.text.token_files import TokenFile
+from headstability.training import batches
+from headstability.training.batches import Batches, RowOrder
 
 CPU = torch.device("cpu")
 

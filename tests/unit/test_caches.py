@@ -7,9 +7,15 @@ import xarray as xr
 import zarr
 from test_model import SHAPES, oracle_of, random_model
 
-from headstability.activations import activations, batches_by_length
-from headstability.caches import layer_sha256, open_cache, pattern_of, verify_cache, write_cache
+from headstability.analysis.activations import activations, batches_by_length
 from headstability.errors import DamagedFile, UserError
+from headstability.storage.stores import (
+    layer_sha256,
+    open_cache,
+    pattern_of,
+    verify_cache,
+    write_cache,
+)
 
 CPU = torch.device("cpu")
 PROMPTS = [[3, 1, 4, 1, 5], [3, 9], [3, 2, 6, 5, 3, 5, 8, 9], [3, 7, 9]]

@@ -6,14 +6,14 @@ import pytest
 import torch
 from test_model import SHAPES, random_model
 
-from headstability.checkpoints import (
+from headstability.errors import DamagedFile, UserError
+from headstability.models.checkpoints import (
     read_model,
     read_tensors,
     weights_sha256,
     write_tensors,
     write_weights,
 )
-from headstability.errors import DamagedFile, UserError
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -120,7 +120,7 @@ def test_scalars_and_empty_tensors(tmp_path):
 def test_reading_draws_no_weights_and_loads_no_compiler(path):
     program = (
         "import sys, torch\n"
-        "from headstability.loading import load_model\n"
+        "from headstability.models.checkpoints import load_model\n"
         "state = torch.get_rng_state()\n"
         f"load_model({str(path)!r})\n"
         "assert torch.equal(state, torch.get_rng_state())\n"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstability import cka as module
-from headstability.cka import ESTIMATORS, KERNELS, cka, median_of_all
+from headstability.measures import cka as module
+from headstability.measures.cka import ESTIMATORS, KERNELS, cka, median_of_all
 
 CHOICES = [(kernel, estimator) for kernel in KERNELS for estimator in ESTIMATORS]
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 from test_model import SHAPES, random_model
 
-from headstability import conditions
-from headstability.activations import activations
-from headstability.caches import pattern_of, write_cache
-from headstability.conditions import condition_similarity, open_similarity, pattern_slabs
+from headstability.analysis import similarities as conditions
+from headstability.analysis.activations import activations
+from headstability.analysis.identity import identity_table
+from headstability.analysis.refit_caches import open_refits
+from headstability.analysis.similarities import condition_similarity, open_similarity, pattern_slabs
 from headstability.errors import DamagedFile, UserError
-from headstability.files import write_json
-from headstability.identity import identity_table
-from headstability.refit_caches import open_refits
+from headstability.monitor.verify import _check
+from headstability.storage.files import write_json
+from headstability.storage.stores import pattern_of, write_cache
 from headstability.tables.measures import condition_tables
-from headstability.verify import _check
 
 REFITS = ["seed1", "seed2", "seed3"]
 PROMPTS = [[3, 1, 4, 1, 5], [3, 9], [3, 2, 6, 5, 3, 5, 8, 9, 7, 9], [3, 7, 9]]

@@ -1,18 +1,17 @@
 """Configs are checked as a whole: every problem with its key, its value and a remedy."""
 
 import copy
-from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutations import ROOT, named, places
 
-from headstability.config_check import check_config
 from headstability.errors import UserError
-from headstability.study import Study
+from headstability.study.check import check_config
+from headstability.study.study import Study
 
-ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted([ROOT / "config.yaml", *(ROOT / "studies").glob("*.yaml")])
 VALID = """
 study: demo
@@ -285,15 +284,15 @@ def test_one_wrong_value_is_one_problem():
         assert len(problems(edited(edit))) == 1, edit
 
 
-def test_all_problems_are_reported_at_once():
+def test_all_problems_of_the_schema_are_reported_at_once():
     raw = edited("""
 promts: {}
 study: a b
 architectures:
   {small: {heads: 3}, large: {layers: '4', mlp: 0}, x/y: {layers: 1, heads: 1, d_model: 4}}
 refits: [1, 1]
-weight_decays: [0, 0, -1]
-training: {steps: 40, tokens: 9000, batch: 1.5, checkpoint_steps: [99], betas: [0.9, 1]}
+weight_decays: [0, 0.1, -1]
+training: {steps: 40, tokens: 9000, batch: 1.5, checkpoint_steps: [9, 9], betas: [0.9, 1]}
 corpus: {type: text, paths: [], held_out: 2}
 prompts: {held_out: {type: held_out, tokens: 90}, mine: {type: flie}}
 stability: {prompts: other}
@@ -302,41 +301,55 @@ figures: {dpi: x}
     assert set(problems(raw)) == {
         "promts",
         "study",
-        "architectures.small.heads",
         "architectures.large.layers",
         "architectures.large.mlp",
         "architectures.x/y",
         "refits",
         "weight_decays[3]",
-        "weight_decays",
-        "training.steps",
         "training.batch",
-        "training.checkpoint_steps[1]",
+        "training.checkpoint_steps",
         "training.betas[2]",
         "corpus.paths",
         "corpus.held_out",
-        "prompts.held_out",
-        "prompts.held_out.tokens",
         "prompts.mine.type",
-        "stability.prompts",
         "figures.dpi",
     }
 
 
-def places(value, path=()):
-    """Every place in a config, as a tuple of keys."""
-    items = enumerate(value) if isinstance(value, list) else ()
-    items = value.items() if isinstance(value, dict) else items
-    for key, inner in items:
-        yield (*path, key)
-        yield from places(inner, (*path, key))
-
-
-def named(path):
-    text = ""
-    for part in path:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+def test_all_problems_between_keys_are_reported_at_once():
+    raw = edited("""
+architectures: {small: {heads: 3}, Small: {layers: 1, heads: 1, d_model: 4}}
+training: {steps: 40, tokens: 9000, checkpoint_steps: [99], warmup_steps: 50}
+corpus: {new: 1, type: data, paths: [a.txt], revision: main, tokenised: true}
+prompts: {held_out: {type: held_out, tokens: 90}}
+stability: {prompts: other}
+ablation: {text: another}
+perplexity: {texts: {held_out: a.txt}}
+figures: {include: [pairwse], palette: colourblind, colormap: virids}
+meta_sne: {perplexity: 1000}
+time_course: {steps: [99, 7]}
+roles: {tokens: 90}
+""")
+    assert set(problems(raw)) == {
+        "architectures.small.heads",
+        "architectures.Small",
+        "training.steps",
+        "training.warmup_steps",
+        "training.checkpoint_steps[1]",
+        "corpus.revision",
+        "tokenizer.type",
+        "prompts.held_out",
+        "prompts.held_out.tokens",
+        "stability.prompts",
+        "ablation.text",
+        "perplexity.texts.held_out",
+        "figures.include[1]",
+        "figures.palette",
+        "figures.colormap",
+        "meta_sne.perplexity",
+        "time_course.steps[2]",
+        "roles.tokens",
+    }
 
 
 SCALARS = st.one_of(

@@ -3,14 +3,13 @@
 import re
 
 import pytest
+from plans import plan_of_config
 from test_config import edited, problems
-from test_jobs import SCRIPTS
-from test_study import config, matches, with_files
+from test_study import config, matches
 
-from headstability.catalogue import FIGURES
 from headstability.errors import UserError
-from headstability.jobs import Parameters, expected_files, job_parameter, measurement_paths
-from headstability.study import Study
+from headstability.registry.rows import FIGURES
+from headstability.study.study import Study
 
 CROSSED = {"init_seeds": [1, 2], "data_seeds": [5, 7]}
 WRONG = [
@@ -73,56 +72,62 @@ def test_asking_for_them_says_which_key_to_set(figure, key):
 
 
 def test_the_time_course_asks_for_its_steps_and_nothing_else_does():
-    def steps_of(study, rule):
-        paths = [path for path, other in expected_files(study) if other == rule]
+    def steps_of(plan, rule):
+        paths = [path for job in plan.jobs if job.rule == rule for path in job.outputs]
         return {int(found) for path in paths for found in re.findall(r"/step(\d+)[/.]", path)}
 
-    plain = Study(config(nulls__untrained=False))
-    study = Study(config(nulls__untrained=False, time_course__steps=[0, 20]))
-    assert study.time_steps == ["0", "20", "40"]
+    raw = config(nulls__untrained=False, time_course__steps=[0, 20])
+    assert Study(raw).time_steps == ["0", "20", "40"]
+    plain, plan = plan_of_config(config(nulls__untrained=False)), plan_of_config(raw)
     for rule in ("cache", "similarity", "stability", "ablation"):
-        assert steps_of(study, rule) == {0, 20, 40}, rule
+        assert steps_of(plan, rule) == {0, 20, 40}, rule
         assert steps_of(plain, rule) == {40}, rule
     for rule in ("residual_similarity", "prefixes", "role_scores", "role_stability", "evaluate"):
-        assert steps_of(study, rule) == {40}, rule
-    assert any("/step20/stability/" in path for path in measurement_paths(study))
+        assert steps_of(plan, rule) == {40}, rule
     # The untrained reference is measured at the first weight decay, whatever the steps.
-    both = Study(config(time_course__steps=[0, 20]))
+    both = plan_of_config(config(time_course__steps=[0, 20]))
     assert steps_of(both, "similarity") == {0, 20, 40}
-    assert len({path for path, _ in expected_files(both)}) == len(list(expected_files(both)))
-    included = Study(config(time_course__steps=[0, 20], figures__include=["pairwise"]))
+    assert len(set(both.expected)) == len(both.expected)
+    raw = config(time_course__steps=[0, 20], figures__include=["pairwise"])
+    included = plan_of_config(raw)
     assert steps_of(included, "stability") == {40}
-    possible = {path for path, _ in expected_files(included, on_request=True)}
-    assert set(included.figure_paths("time_course")) < possible
+    assert set(Study(raw).figure_paths("time_course")) < set(included.on_request)
 
 
 def test_roles_are_told_the_refits_in_the_order_of_their_files():
     """A mapping by refit is recorded in the order of names: seed10 before seed2."""
-    study = Study(config(refits=12))
-    spec = job_parameter(study, "role_stability", {}, {})["spec"]
-    scores = study.every(study.paths.role_scores, **study.measured, **study.conditions()[0])
-    assert [path.split("/")[-1] for path in scores] == [f"{name}.csv" for name in spec["refits"]]
-    assert list(spec["seeds"]) != spec["refits"]
+    plan = plan_of_config(config(refits=12, figures__include=["roles"]))
+    job = next(job for job in plan.jobs if job.rule == "role_stability")
+    spec = job.parameter["spec"]
+    scores = [path for n in job.above for path in plan.jobs[n].outputs if "/scores/" in path]
+    assert [path.split("/")[-1] for path in scores] == [f"{n}.csv" for n in spec["refit_names"]]
+    assert list(spec["seeds"]) != spec["refit_names"]
 
 
 def test_files_of_questions_that_do_not_apply_are_not_possible():
     def possible(**edits):
-        study = Study(config(**edits))
-        return {rule for _, rule in expected_files(study, on_request=True)}
+        plan = plan_of_config(config(**edits))
+        paths = [*plan.on_request, *plan.expected]
+        tables = {path.split("/")[3].split(".")[0] for path in paths if "/tables/" in path}
+        figures = {path.split("/")[3].split(".")[0] for path in paths if "/figures/" in path}
+        assert figures <= tables
+        return tables
 
-    assert not possible() & {"origin", "origin_table", "time_course", "time_course_table"}
-    assert {"origin", "origin_table"} < possible(refits=CROSSED)
-    assert not possible(refits=CROSSED) & {"refits_needed", "refits_needed_table"}
+    assert not possible() & {"origin", "time_course"}
+    assert "origin" in possible(refits=CROSSED)
+    assert "refits_needed" in possible()
+    assert "refits_needed" not in possible(refits=CROSSED)
 
 
-def test_an_early_step_is_upstream_of_the_time_course(tmp_path, monkeypatch):
+def test_an_early_step_is_upstream_of_the_time_course():
     """A change that touches all steps shows in it, whatever step it is asked at."""
-    monkeypatch.chdir(tmp_path)
-    with_files(tmp_path)
-    study = Study(config(time_course__steps=[0, 20]))
-    parameters = Parameters(study, SCRIPTS)
-    above = list(parameters._upstream("time_course_table", {}))
-    steps = {chosen["step"] for rule, chosen in above if rule == "stability"}
-    assert steps == {"0", "20", "40"}
-    assert {chosen["step"] for rule, chosen in above if rule == "ablation"} == steps
-    assert all(c["step"] == "40" for r, c in parameters._upstream("dose_table", {}) if "step" in c)
+    plan = plan_of_config(config(time_course__steps=[0, 20]))
+
+    def steps_above(table, rule):
+        (job,) = (job for job in plan.jobs if job.rule == table)
+        above = [plan.jobs[number] for number in job.above]
+        return {one.wildcards["step"] for one in above if one.rule == rule}
+
+    for rule in ("stability", "ablation"):
+        assert steps_above("time_course_table", rule) == {"0", "20", "40"}
+    assert steps_above("dose_table", "stability") == {"40"}

@@ -6,8 +6,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from test_quality import ROOT
 
-from headstability.config_reference import config_reference
-from headstability.schema import StudyConfig
+from headstability.study.config_reference import config_reference
+from headstability.study.schema import StudyConfig
 
 PAGE = (ROOT / "docs/config-reference.md").read_text()
 

@@ -3,8 +3,8 @@
 import pytest
 from test_config import edited, valid
 
-from headstability.config_check import check_config
 from headstability.errors import UserError
+from headstability.study.check import check_config
 
 
 def problems(text):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstability import corpus
-from headstability.corpus import Document, documents_from_jsonl, documents_to_jsonl
 from headstability.errors import DamagedFile, UserError
+from headstability.text import corpus
+from headstability.text.corpus import Document, document_line, documents_from_jsonl, write_documents
 
 SOTU = {"type": "sotu", "held_out": 0.1, "seed": 0}
 
@@ -189,7 +189,7 @@ def documents(texts):
 
 def test_odd_characters_survive(tmp_path):
     path = tmp_path / "documents.jsonl"
-    path.write_bytes(documents_to_jsonl(documents(ODD)))
+    write_documents(path, documents(ODD))
     assert list(documents_from_jsonl(path)) == documents(ODD)
     held_out = [item.text for item in documents_from_jsonl(path, "held_out")]
     assert held_out == ODD[1::2]
@@ -199,22 +199,22 @@ def test_odd_characters_survive(tmp_path):
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=5))
 def test_any_text_survives(tmp_path_factory, texts):
     path = tmp_path_factory.getbasetemp() / "any.jsonl"
-    path.write_bytes(documents_to_jsonl(documents(texts)))
+    write_documents(path, documents(texts))
     assert list(documents_from_jsonl(path)) == documents(texts)
 
 
 def test_each_line_is_json():
-    lines = documents_to_jsonl(documents(["one", "two"])).decode().splitlines()
-    assert json.loads(lines[1]) == {"name": "n1", "split": "held_out", "text": "two"}
+    _, line = map(document_line, documents(["one", "two"]))
+    assert json.loads(line) == {"name": "n1", "split": "held_out", "text": "two"}
 
 
 def test_truncated_documents_are_refused_and_left_as_they_are(tmp_path):
     path = tmp_path / "documents.jsonl"
-    truncated = documents_to_jsonl(documents(["one", "two"]))[:-5]
+    truncated = b"".join(map(document_line, documents(["one", "two"])))[:-5]
     path.write_bytes(truncated)
     with pytest.raises(DamagedFile, match=r"documents\.jsonl is damaged: line 2 ") as error:
         list(documents_from_jsonl(path))
     assert error.value.path == path
-    assert error.value.reason.startswith("line 2 is no document (")
+    assert error.value.reason.startswith("line 2 is not a document (")
     assert [item.name for item in tmp_path.iterdir()] == ["documents.jsonl"]
     assert path.read_bytes() == truncated

@@ -13,20 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from headstability import (
-    activations,
-    condition_costs,
-    conditions,
-    costs,
-    measures,
-    needs,
-)
-from headstability.caches import write_cache
-from headstability.condition_costs import Condition
-from headstability.model import Transformer
-from headstability.shape import Shape
+from headstability.analysis import activations
+from headstability.analysis import similarities as conditions
+from headstability.measures import registry as measures
+from headstability.models.shape import Shape
+from headstability.models.transformer import Transformer
+from headstability.storage.stores import write_cache
+from headstability.study.study import Study
+from headstability.workflow import costs, resources
+from headstability.workflow.resources import Needs
+from headstability.workflow.sizes import Sizes, Work
 
-SCRIPTS = Path(costs.__file__).resolve().parents[1]
+SCRIPTS = Path(costs.__file__).resolve().parents[2]
 shapes = st.builds(
     lambda layers, heads, width, mlp, context, vocabulary: Shape(
         layers, heads, heads * width, mlp, context, vocabulary
@@ -43,7 +41,7 @@ shapes = st.builds(
 @settings(deadline=None, max_examples=40)
 @given(shapes)
 def test_parameters_are_those_of_the_model(shape):
-    assert costs.parameters(shape) == sum(p.numel() for p in Transformer(shape).parameters())
+    assert shape.parameters == sum(p.numel() for p in Transformer(shape).parameters())
 
 
 @settings(deadline=None, max_examples=20)
@@ -62,83 +60,79 @@ def test_operations_are_those_a_profiler_counts(shape, rows):
     assert stated == counter.get_total_flops()
 
 
-def grow(function, **changes):
-    """Memory and minutes of two shapes, the second larger in one respect."""
-    small = {"layers": 4, "heads": 8, "d_model": 256, "mlp": True, "context": 128}
-    small |= {"vocabulary": 5000}
-    return function(Shape(**small)), function(Shape(**(small | changes)))
+LARGE = {"layers": 8, "heads": 8, "d_model": 512}
 
 
-LENGTHS = [51] * 400
-JOBS = {
-    "training": lambda sizes: costs.training(sizes, 200_000, 16, 10, 512, gpu=False),
-    "caching": lambda sizes: costs.caching(sizes, LENGTHS * 40, 8),
-    "ablating": lambda sizes: costs.ablating(sizes, LENGTHS * 4, 16, 2),
-    "evaluating": lambda sizes: condition_costs.evaluating(sizes, 10**7, 0, 2048, gpu=False),
-}
+def study_of(shape, context=128, vocabulary=5000, refits=5, prompts=400, tokens=50, **changes):
+    """A study of one architecture."""
+    training = {"steps": 10_000, "batch": 16, "evaluate_every": 1000, "context": context}
+    return Study(
+        {
+            "study": "s",
+            "architectures": {"a": shape},
+            "refits": refits,
+            "training": training | changes.pop("training", {}),
+            "tokenizer": {"type": "bpe", "vocabulary": vocabulary},
+            "prompts": {"passages": {"type": "held_out", "count": prompts, "tokens": tokens}},
+            **changes,
+        }
+    )
 
 
-@pytest.mark.parametrize("name", sorted(JOBS))
+def need(rule, study, gpu=False):
+    """What a job asks for."""
+    wildcards = {"architecture": "a", "prompts": "passages", "text": "passages"}
+    wildcards |= {"refit": "seed1"} if rule == "role_scores" else {}
+    return Needs(study).of(rule, wildcards, gpu)
+
+
+@pytest.mark.parametrize("rule", ["train", "cache", "ablation", "evaluate"])
 @pytest.mark.parametrize("change", [{"layers": 8}, {"d_model": 512}, {"vocabulary": 20_000}])
-def test_needs_grow_with_the_model(name, change):
-    small, large = grow(JOBS[name], **change)
-    assert large.memory > small.memory
-    assert large.minutes >= small.minutes
+def test_needs_grow_with_the_model(rule, change):
+    small = {"layers": 4, "heads": 8, "d_model": 256, "vocabulary": 5000}
+    found = []
+    for sizes in (small, small | change):
+        vocabulary = sizes.pop("vocabulary")
+        found.append(need(rule, study_of(sizes, vocabulary=vocabulary, prompts=2000)))
+    assert found[1].memory > found[0].memory
+    assert found[1].minutes >= found[0].minutes
 
 
 def test_a_gpu_is_faster_and_takes_memory_of_its_own():
-    cpu, gpu = (
-        costs.training(Shape(8, 8, 512, True, 128, 5000), 10_000, 64, 10, 512, gpu)
-        for gpu in (False, True)
-    )
+    study = study_of(LARGE, training={"batch": 64})
+    cpu, gpu = (need("train", study, gpu) for gpu in (False, True))
     assert gpu.minutes < cpu.minutes
-    assert gpu.memory >= cpu.memory + costs.CUDA_MEMORY
+    assert gpu.memory >= cpu.memory + resources.CUDA_MEMORY
 
 
-# What is asked of a condition; arguments that say how much is held at once are the study's.
-COMPARED = {
-    "similarity": lambda one: condition_costs.comparing_heads(one, needs.SLAB_ENTRIES, 20),
-    "stability": lambda one: condition_costs.measuring_stability(one, 20),
-    "adjust": lambda one: condition_costs.adjusting(
-        one, needs.ADJUSTED_SLAB, needs.ADJUSTED_LAYER, 20, 5
-    ),
-    "residual_similarity": lambda one: condition_costs.comparing_streams(
-        one, 1, needs.CKA_SLAB, needs.CKA_HELD, 2
-    ),
-    "norms": condition_costs.taking_norms,
-    "prefixes": lambda one: condition_costs.comparing_prefixes(
-        one, needs.SLAB_ENTRIES, 20, [6, 51]
-    ),
-    "role_scores": lambda one: condition_costs.scoring_roles(one, needs.SLAB_ENTRIES, [51] * 20, 8),
-    "role_stability": condition_costs.gathering_roles,
-    "meta_sne_table": lambda one: condition_costs.mapping_heads([one, one]),
-    "head_atlas_table": condition_costs.showing_heads,
-}
+COMPARED = ["similarity", "stability", "adjust", "residual_similarity", "norms", "prefixes"]
+COMPARED += ["role_scores", "role_stability", "meta_sne_table", "head_atlas_table"]
 # Of tables, or of one number a token: what more of them takes is less than a minute.
 SMALL = ("stability", "norms", "role_stability")
-LARGE = Shape(8, 8, 512, True, 128, 5000)
 
 
 @pytest.mark.parametrize("rule", COMPARED)
 def test_needs_grow_with_refits_and_prompts(rule):
-    base = COMPARED[rule](Condition(LARGE, 5, [51] * 400))
-    for more in (Condition(LARGE, 50, [51] * 400), Condition(LARGE, 5, [51] * 4000)):
-        need = COMPARED[rule](more)
-        assert need.memory >= base.memory
-        assert need.minutes >= base.minutes
-        same = (need.memory, need.minutes) == (base.memory, base.minutes)
-        assert not same or rule in SMALL
+    base = need(rule, study_of(LARGE))
+    for more in ({"refits": 50}, {"prompts": 4000}):
+        found = need(rule, study_of(LARGE, **more))
+        assert found.memory >= base.memory
+        assert found.minutes >= base.minutes
+        same = (found.memory, found.minutes) == (base.memory, base.minutes)
+        # Roles are scored of one refit at a time.
+        assert not same or rule in SMALL or (rule == "role_scores" and "refits" in more)
 
 
 @pytest.mark.parametrize("rule", ["similarity", "adjust", "prefixes", "role_scores"])
 def test_patterns_are_streamed(rule):
     """Beside one refit's layer, memory is bounded whatever the number of prompts; time is not."""
-    few, many = (Condition(LARGE, 20, [51] * count) for count in (400, 4000))
-    layers = (many.verifying - few.verifying) / costs.MEGABYTE
+    studies = [study_of(LARGE, refits=20, prompts=count) for count in (400, 4000)]
+    few, many = (Work(Sizes(study), {"architecture": "a"}) for study in studies)
+    layers = (many.verifying - few.verifying) / resources.MEGABYTE
     # Adjusting holds z of nine refits, one of them in float64 some times over, but no patterns.
-    z = (9 * 4 + 4 * 8) * (many.positions - few.positions) * LARGE.d_model / costs.MEGABYTE
+    z = (9 * 4 + 4 * 8) * (many.positions - few.positions) * LARGE["d_model"] / resources.MEGABYTE
     room = z if rule == "adjust" else 0
-    found, wanted = COMPARED[rule](many), COMPARED[rule](few)
+    wanted, found = (need(rule, study) for study in studies)
     assert found.memory <= wanted.memory + layers + room + 2
     assert found.minutes > wanted.minutes
 
@@ -149,18 +143,18 @@ def test_patterns_are_streamed(rule):
 MEASURE = """
 import json, sys
 import numpy as np, torch
-from headstability.ablation import ablate_heads
-from headstability.adjusted_conditions import adjusted_tables
-from headstability.conditions import condition_similarity, open_similarity
-from headstability.prompt_length import stability_by_length
-from headstability.residual import residual_pairs
-from headstability.activations import activations
-from headstability.caches import write_cache
-from headstability.model import Transformer
-from headstability.shape import Shape
-from headstability.tokens import TokenFile
-from headstability.recipe import Cell, Recipe
-from headstability.training import Trainer
+from headstability.analysis.ablation import ablate_heads
+from headstability.analysis.adjusted import adjusted_tables
+from headstability.analysis.similarities import condition_similarity, open_similarity
+from headstability.analysis.prompt_length import stability_by_length
+from headstability.analysis.streams import residual_pairs
+from headstability.analysis.activations import activations
+from headstability.storage.stores import write_cache
+from headstability.models.transformer import Transformer
+from headstability.models.shape import Shape
+from headstability.text.token_files import TokenFile
+from headstability.training.settings import Cell, Recipe
+from headstability.training.loop import Trainer
 from pathlib import Path
 
 def peak():
@@ -232,18 +226,20 @@ def test_memory_is_enough_and_not_wasteful(case, tmp_path):
     lengths = [100] * (200 if kind == "caching" else 20)
     job = {"kind": kind, "shape": asdict(shape), "lengths": lengths, "batch": 16}
     (tmp_path / "state").mkdir()
-    done = measure(job, tmp_path)
-    need = {
-        "training": lambda: costs.training(shape, 2, 16, 3, 16, gpu=False),
-        "caching": lambda: costs.caching(shape, lengths, needs.CACHE_BATCH),
-        "ablating": lambda: costs.ablating(shape, lengths, 16, 2),
-    }[kind]()
-    assert_near(need, int(done))
+    rule = {"training": "train", "caching": "cache", "ablating": "ablation"}[kind]
+    study = study_of(
+        {"layers": shape.layers, "heads": shape.heads, "d_model": shape.d_model},
+        vocabulary=shape.vocabulary,
+        prompts=len(lengths),
+        tokens=lengths[0] - 1,
+        training={"steps": 2, "held_out_rows": 16},
+    )
+    assert_near(need(rule, study), int(measure(job, tmp_path)))
 
 
 def assert_near(need, measured):
     """Memory that is stated is enough for what was measured, and not wasteful."""
-    measured, stated = measured / costs.MEGABYTE, need.memory - costs.BASE_MEMORY
+    measured, stated = measured / resources.MEGABYTE, need.memory - resources.BASE_MEMORY
     print(f"{measured:.0f} MB measured, {stated} MB stated")
     assert measured > TOO_SMALL
     assert measured <= stated <= 6 * measured
@@ -273,17 +269,17 @@ def condition(tmp_path_factory):
         paths.append(str(folder / f"{refit}.zarr.zip"))
         write_cache(paths[-1], data, attributes | {"prompts_sha256": ""})
     write_cache(folder / "similarity.zarr.zip", *conditions.condition_similarity(REFITS, paths))
-    sizes = Shape(2, 8, 64, False, 128, 50)
-    return folder, paths, Condition(sizes, len(REFITS), [100] * 40)
+    sizes = {"layers": 2, "heads": 8, "d_model": 64, "mlp": False}
+    return folder, paths, study_of(sizes, refits=len(REFITS), prompts=40, tokens=99)
 
 
 @pytest.mark.parametrize("kind", COMPARING)
 def test_memory_of_comparisons_is_enough_and_not_wasteful(kind, condition):
-    folder, paths, sizes = condition
+    folder, paths, study = condition
     job = {"kind": kind, "caches": paths, "refits": REFITS, "lengths": []}
     job |= {"shape": asdict(Shape(2, 8, 64, False, 128, 50))}
     job |= {"measures": list(measures.MEASURES)}
-    assert_near(COMPARED[COMPARING[kind]](sizes), int(measure(job, folder)))
+    assert_near(need(COMPARING[kind], study), int(measure(job, folder)))
 
 
 def test_the_size_of_a_cache_is_that_of_the_file(tmp_path):

@@ -13,14 +13,14 @@ import pytest
 from loopback_hub import COMMIT, LoopbackHub, serving
 from test_config import edited, problems
 
-from headstability import datasets
-from headstability.corpus import documents_from_jsonl
-from headstability.datasets import records, write_data_set
 from headstability.errors import UserError
-from headstability.growing import GrowingFiles
-from headstability.sources import download
-from headstability.sources.data_files import data_files
-from headstability.study import Study
+from headstability.hub import download
+from headstability.hub.download import data_files
+from headstability.storage.resumable import ResumableFiles
+from headstability.study.study import Study
+from headstability.text import datasets
+from headstability.text.corpus import documents_from_jsonl
+from headstability.text.datasets import records, write_data_set
 
 TEXTS = ["one text", "another, of\ntwo lines", "caf\u00e9 \u4e2d", "the last"]
 IDS = [[3, 1, 4], [1, 5], [9, 2, 6, 5], [3]]
@@ -129,7 +129,7 @@ def spec_of(*paths, **values):
 
 def write(tmp_path, spec, name="documents.jsonl", update=lambda done: None):
     sources, commit = data_files(spec)
-    files = GrowingFiles(tmp_path / f".{name}", ["documents"], commit)
+    files = ResumableFiles(tmp_path / f".{name}", ["documents"], commit)
     write_data_set(spec, sources, tmp_path / name, files, update)
     files.forget()
     return list(documents_from_jsonl(tmp_path / name))
@@ -181,7 +181,7 @@ def test_a_killed_job_keeps_whole_files(folder):
 
 def test_a_split_without_documents_is_refused(folder):
     (folder / "one.txt").write_text("one")
-    with pytest.raises(UserError, match=r"of the 1 document\(s\) .* none is in the held_out split"):
+    with pytest.raises(UserError, match=r"none of the 1 document\(s\) .* is in the held_out split"):
         write(folder, spec_of("one.txt"))
 
 

@@ -8,7 +8,7 @@ from huggingface_hub import constants, file_download
 from loopback_hub import COMMIT, LoopbackHub, etag_of, serving
 
 from headstability.errors import UserError
-from headstability.sources.download import Hub, fetch_place
+from headstability.hub.download import Hub, fetch_place
 
 REPO = "some/weights"
 DATA = bytes(range(256)) * 4096

@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 from test_training import RECIPE, SHAPE, cell, never, outcome, tokens, trainer
 
-from headstability import precision
-from headstability.engine import Engine
 from headstability.errors import UserError
-from headstability.model import Transformer
-from headstability.precision import onednn_is_exact, products
-from headstability.recipe import make_optimizer
+from headstability.models import precision
+from headstability.models.precision import onednn_is_exact, products
+from headstability.models.transformer import Transformer
+from headstability.training.engine import Engine
+from headstability.training.settings import make_optimizer
 
 CPU = torch.device("cpu")
 

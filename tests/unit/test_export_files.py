@@ -2,20 +2,21 @@
 
 import pytest
 import torch
+from plans import plan_of_config
 from test_config import edited
 from test_huggingface import exported
 from test_model import SHAPES, random_model
 
-from headstability.exports.writing import write_transformerlens
-from headstability.jobs import expected_files
-from headstability.study import Study
-from headstability.verify import verify_study
+from headstability.exchange.exporting import write_transformerlens
+from headstability.monitor.verify import verify_study
+from headstability.study.study import Study
 
 
 def test_exports_are_made_on_request_only():
-    study = Study(edited("refits: 2"))
-    assert not any("/exports/" in path for path, _ in expected_files(study))
-    possible = [path for path, _ in expected_files(study, on_request=True) if "/exports/" in path]
+    raw = edited("refits: 2")
+    study, plan = Study(raw), plan_of_config(raw)
+    assert not any("/exports/" in path for path in plan.expected)
+    possible = [path for path in plan.on_request if "/exports/" in path]
     steps = len(study.checkpoint_steps)
     assert len(possible) == len(study.cells()) * steps * 5
 

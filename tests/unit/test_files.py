@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from writers import names, start
 
-from headstability import files
 from headstability.errors import DamagedFile, UserError
+from headstability.storage import files
 
 # Every way of writing that this project's library modules use on a path of their own.
 WAYS = {
@@ -21,7 +21,7 @@ WAYS = {
     "csv": ("import pandas as pd\n    files.write_csv(path, pd.DataFrame({'a': range(50_000)}))"),
     "tokens": (
         "import tempfile\n"
-        "    from headstability import tokenising as t, tokenization as k, corpus as c\n"
+        "    from headstability.text import encoding as t, tokenizers as k, corpus as c\n"
         "    text = 'some words and more of them ' * 3000\n"
         "    other = os.path.join(tempfile.mkdtemp(), 'documents')\n"
         "    c.write_documents(other, [c.Document('a', text, 'train')])\n"

@@ -27,14 +27,15 @@ from mutations import (
     several,
     swapped,
 )
+from plans import plan_of_config
 
-from headstability.codehash import code_hashes
-from headstability.config_file import read_config
-from headstability.config_words import short
 from headstability.errors import UserError
-from headstability.jobs import RULES, Parameters, canonical, expected_files, wildcards_of
-from headstability.needs import Needs
-from headstability.study import Study
+from headstability.study.config_file import read_config, short
+from headstability.study.derived import DERIVED, value_of
+from headstability.study.study import Study
+from headstability.workflow.job_costs import COSTS
+from headstability.workflow.parameters import canonical
+from headstability.workflow.resources import Needs
 
 LONG = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 FUZZ = settings(
@@ -43,14 +44,6 @@ FUZZ = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-# Files of every rule whose jobs are planned; those of others differ in wildcards alone.
-PLANNED = 3
-# Rules whose jobs ask for what their sizes need.
-SIZED = {
-    rule
-    for path in (ROOT / "rules").glob("*.smk")
-    for rule in re.findall(r'memory\("(\w+)"\)', path.read_text())
-}
 # What a message may not hold: words of the libraries beneath, and of errors nobody foresaw.
 FOREIGN_WORDS = re.compile(
     r"pydantic|Input should|type=|union_tag|tagged-union|Traceback|Error:|object at 0x|<class|"
@@ -82,35 +75,34 @@ def folder(tmp_path_factory):
     os.chdir(before)
 
 
-@pytest.fixture(scope="module")
-def code():
-    """Hashes of the code of every rule."""
-    return {rule: code_hashes(ROOT / "scripts" / f"{rule}.py") for rule in RULES}
+def prepare(raw):
+    """What planning asks of the library for every job, for one of every architecture.
 
-
-def plan(raw, code):
-    """What the Snakefile asks of the library before the first job; returns the jobs looked at."""
+    A plan by Snakemake itself takes too long for hundreds of configs: some tests make one.
+    """
     study = Study(raw)
     study.check_files()
-    parameters, needs = Parameters(study, ROOT / "scripts", code), Needs(study)
+    needs = Needs(study)
     assert study.figure_paths()
     assert study.table_paths()
-    seen = Counter()
-    for path, rule in expected_files(study):
-        seen[rule] += 1
-        if seen[rule] > PLANNED:
-            continue
-        # Beside a file lie its hash and, while it is written, a hidden one with a longer name.
-        assert all(part not in ("", ".", "..") and len(part) < 170 for part in path.split("/"))
-        wildcards = wildcards_of(study, rule, path)
-        assert wildcards is not None, path
-        study.require(**{k: v for k, v in wildcards.items() if k != "table"})
-        assert canonical(parameters.of(rule, wildcards))
-        if rule in SIZED:
+    patterns = [item for item in vars(study.paths).values() if isinstance(item, str)]
+    fixed = {"table": "t", "figure": "f", "job": "j"}
+    for architecture in study.architectures:
+        wildcards = {name: values[-1] for name, values in study.everything().items()}
+        wildcards["architecture"] = architecture
+        study.require(**wildcards)
+        for pattern in patterns:
+            path = pattern.format(**wildcards, **fixed)
+            # Beside a file lie its hash and, while it is written, a hidden one with a longer name.
+            assert all(part not in ("", ".", "..") and len(part) < 170 for part in path.split("/"))
+        imported = architecture in study.architectures_of("import_weights")
+        for name in DERIVED:
+            if imported or not name.startswith(("places", "source_")):
+                assert canonical({name: value_of(study, name, wildcards)})
+        for rule in COSTS:
             found = needs.of(rule, wildcards)
             assert found.memory > 0
             assert found.minutes > 0
-    return sum(seen.values())
 
 
 def lines_of(error):
@@ -126,7 +118,7 @@ def lines_of(error):
     return found
 
 
-def value_of(raw, key):
+def shown_value(raw, key):
     """What a message must show of the value of a key; of a mapping nothing."""
     for path in places(raw):
         if named(path) == key and not isinstance(at(raw, path), dict):
@@ -139,7 +131,7 @@ def check_message(raw, key, text):
     assert not FOREIGN_WORDS.search(text.replace(repr(key), "")), text
     assert REMEDIES.search(text), text
     assert len(text) < 1200, text
-    shown = value_of(raw, key)
+    shown = shown_value(raw, key)
     if shown is not None and not TOLD_OTHERWISE.search(text):
         assert shown in text, (shown, text)
 
@@ -155,11 +147,11 @@ def names_it(case, keys):
     return False
 
 
-def examine(case, code, tally):
+def examine(case, tally):
     """Plan a mutated config, or check its refusal; counts what happened."""
     before = copy.deepcopy(case.raw)
     try:
-        plan(case.raw, code)
+        prepare(case.raw)
     except UserError as error:
         found = lines_of(error)
         if str(error).startswith("the config"):
@@ -176,33 +168,35 @@ def examine(case, code, tally):
 
 
 @pytest.mark.parametrize("name", sorted(configs()))
-def test_unmutated_configs_plan(name, code):
-    assert plan(copy.deepcopy(configs()[name]), code) > 50
+def test_unmutated_configs_plan(name, folder):
+    raw = copy.deepcopy(configs()[name])
+    prepare(raw)
+    assert len(plan_of_config(raw, folder).expected) > 50
 
 
-def fuzz(kinds, examples, code):
+def fuzz(kinds, examples):
     """Examine so many configs with mistakes of these kinds; returns counts."""
     tally = Counter()
 
     @settings(FUZZ, max_examples=LONG or examples)
     @given(cases(kinds))
     def check(case):
-        examine(case, code, tally)
+        examine(case, tally)
 
     check()
     assert tally["planned"] + tally["refused"] >= examples
     return tally
 
 
-def test_one_mistake_plans_or_is_refused_with_key_value_and_remedy(code):
+def test_one_mistake_plans_or_is_refused_with_key_value_and_remedy():
     """The key named is the one that is wrong, in 95 of 100; else it is what no longer fits it."""
-    tally = fuzz(SINGLE, 500, code)
+    tally = fuzz(SINGLE, 500)
     assert min(tally["planned"], tally["refused"]) > 50, tally
     assert tally["named"] >= 0.95 * tally["single"] > 200, tally
 
 
-def test_many_mistakes_at_once(code):
-    tally = fuzz((swapped, several), 120, code)
+def test_many_mistakes_at_once():
+    tally = fuzz((swapped, several), 120)
     assert tally["refused"] > 50, tally
 
 
@@ -216,14 +210,14 @@ def paths_of_files():
 
 
 @pytest.mark.parametrize(("name", "path"), list(paths_of_files()), ids=str)
-def test_tricks_with_paths_and_names(name, path, code):
+def test_tricks_with_paths_and_names(name, path):
     for trick in TRICKS:
         raw = copy.deepcopy(configs()[name])
         at(raw, path[:-1])[path[-1]] = trick
-        examine(Case("trick", raw, [named(path)]), code, Counter())
+        examine(Case("trick", raw, [named(path)]), Counter())
 
 
-def test_tricks_are_named(code):
+def test_tricks_are_named():
     """Of what the study reads, writes or fetches, no trick leaves its folder unnoticed."""
     tally = Counter()
     keys = [("study",), ("architectures", "local", "source", "path"), ("corpus", "paths", 0)]
@@ -231,7 +225,7 @@ def test_tricks_are_named(code):
         for trick in ("../x", "/etc", "nul\0", "a\nb", "", "x" * 300, "a/" * 3000, ".", ".."):
             raw = copy.deepcopy(configs()["foreign"])
             at(raw, path[:-1])[path[-1]] = trick
-            examine(Case("trick", raw, [named(path)]), code, tally)
+            examine(Case("trick", raw, [named(path)]), tally)
     assert tally["named"] == tally["refused"] == len(keys) * 9, tally
 
 
@@ -283,15 +277,15 @@ FILE_TEXTS = {
 
 
 @pytest.mark.parametrize("name", FILE_TEXTS)
-def test_odd_config_files(name, code, tmp_path):
+def test_odd_config_files(name, folder, tmp_path):
     text, words = FILE_TEXTS[name]
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     if words is None:
-        assert plan(read_config(path), code) > 50
+        assert len(plan_of_config(read_config(path), folder).expected) > 50
         return
     with pytest.raises(UserError) as caught:
-        plan(read_config(path), code)
+        prepare(read_config(path))
     assert not [word for word in words if word not in str(caught.value)], str(caught.value)
     assert not FOREIGN_WORDS.search(str(caught.value)), str(caught.value)
     assert path.read_text() == text

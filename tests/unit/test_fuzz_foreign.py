@@ -16,15 +16,15 @@ from test_fuzz_inputs import SHAPE, TEXTS, TIMES, contents, damaged
 from test_safe_reading import Trap
 from test_transformerlens import documented_state
 
-from headstability import datasets
-from headstability.corpus import read_text
-from headstability.datasets import records
 from headstability.errors import DamagedFile, UserError
-from headstability.prompts import prompts_from_file, unpickle_texts
-from headstability.sources.folders import open_folder, weights_names
-from headstability.sources.tensors import read_state
-from headstability.sources.transformerlens import from_state_dict
-from headstability.tokenization import encode, load_tokenizer, train_tokenizer
+from headstability.exchange.transformerlens import from_state_dict
+from headstability.hub.folders import open_folder, weights_names
+from headstability.hub.tensors import read_state
+from headstability.text import datasets
+from headstability.text.corpus import read_text
+from headstability.text.datasets import records
+from headstability.text.prompts import prompts_from_file, unpickle_texts
+from headstability.text.tokenizers import encode, load_tokenizer, train_tokenizer
 
 TOKENIZER = train_tokenizer(TEXTS, 300)
 

@@ -15,26 +15,37 @@ import torch
 from test_model import SHAPES, random_model
 from test_safe_reading import Trap
 
-from headstability.activations import activations
-from headstability.caches import open_cache, verify_cache, write_cache
-from headstability.checkpoints import read_tensors, weights_sha256, write_tensors, write_weights
-from headstability.conditions import condition_similarity, open_similarity
-from headstability.corpus import (
+from headstability.analysis.activations import activations
+from headstability.analysis.similarities import condition_similarity, open_similarity
+from headstability.errors import DamagedFile, UserError
+from headstability.models.checkpoints import (
+    load_model,
+    read_tensors,
+    weights_sha256,
+    write_tensors,
+    write_weights,
+)
+from headstability.storage.files import (
+    check_sidecar,
+    read_csv,
+    read_json,
+    set_aside,
+    write_csv,
+    write_json,
+)
+from headstability.storage.stores import open_cache, verify_cache, write_cache
+from headstability.text.corpus import (
     Document,
-    check_documents,
     documents_from_jsonl,
     write_documents,
 )
-from headstability.errors import DamagedFile, UserError
-from headstability.files import read_csv, read_json, set_aside, write_csv, write_json
-from headstability.loading import load_model
-from headstability.tokenising import write_tokens
-from headstability.tokenization import (
+from headstability.text.encoding import write_tokens
+from headstability.text.token_files import open_tokens
+from headstability.text.tokenizers import (
     load_own_tokenizer,
     save_tokenizer,
     train_tokenizer,
 )
-from headstability.tokens import open_tokens
 
 LONG = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 TIMES = LONG or 30
@@ -110,7 +121,7 @@ def read_manifest(path):
 
 
 def read_documents(path):
-    check_documents(path)
+    check_sidecar(path)
     return list(documents_from_jsonl(path))
 
 
@@ -182,8 +193,8 @@ def test_an_intact_file_that_the_system_refuses_is_not_called_damaged(copied, mo
     def refused(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("headstability.checkpoints.safe_open", refused)
-    monkeypatch.setattr("headstability.caches.zipfile.ZipFile", refused)
+    monkeypatch.setattr("headstability.models.checkpoints.safe_open", refused)
+    monkeypatch.setattr("headstability.storage.stores.zipfile.ZipFile", refused)
     for read, name in ((read_tensors, "step3.safetensors"), (open_cache, "seed1.zarr.zip")):
         with pytest.raises(
             UserError, match=r"cannot read .*Permission denied.*left as it is"
@@ -251,7 +262,7 @@ def test_manifests_that_hold_something_else(change, copied):
 @pytest.mark.parametrize("line", ["[]", "3", '{"text": "a"}', '{"name": "a"}', "{", "[" * 10**5])
 def test_documents_that_are_none(line, tmp_path):
     (tmp_path / "documents.jsonl").write_text(f"{line}\n")
-    with pytest.raises(DamagedFile, match="line 1 is no document"):
+    with pytest.raises(DamagedFile, match="line 1 is not a document"):
         list(documents_from_jsonl(tmp_path / "documents.jsonl"))
 
 

@@ -12,20 +12,25 @@ from test_adapters import MODELS, random_net, tokens_of
 from test_model import SHAPES, random_model
 from test_transformerlens import TANH
 
-from headstability.checkpoints import FOREIGN_CONFIG, write_tensors, write_weights
 from headstability.errors import UserError
-from headstability.exports import modeling_headstability
-from headstability.exports.writing import write_huggingface
-from headstability.files import check_sidecar, sha256_file
-from headstability.loading import load_model
-from headstability.sources.folders import open_folder
-from headstability.sources.huggingface import (
+from headstability.exchange import modeling_headstability
+from headstability.exchange.exporting import write_huggingface
+from headstability.exchange.gpt2_layout import from_gpt2
+from headstability.hub.folders import open_folder
+from headstability.models.checkpoints import (
+    FOREIGN_CONFIG,
+    load_model,
+    write_tensors,
+    write_weights,
+)
+from headstability.models.families import FAMILIES
+from headstability.models.huggingface import (
     foreign_model,
     own_tensors,
     read_weights,
     stored_type,
 )
-from headstability.sources.own import from_gpt2
+from headstability.storage.files import check_sidecar, sha256_file
 
 
 def saved(net, folder):
@@ -46,7 +51,7 @@ def test_a_saved_model_is_read_back(name, tmp_path):
     assert torch.equal(model(tokens_of()), net(tokens_of(), use_cache=False).logits)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "pythia", "llama"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_through_a_checkpoint(name, tmp_path):
     """As an import writes it: each tensor once, in the type it came in."""
     net = random_net(name)
@@ -153,7 +158,7 @@ DENSE = "gpt_neox.layers.1.attention.dense.weight"
     ],
 )
 def test_what_is_wrong_is_named(change, message, tmp_path):
-    folder = saved(random_net("pythia"), tmp_path)
+    folder = saved(random_net("gpt_neox"), tmp_path)
     change(folder)
     with pytest.raises(UserError, match=message) as error:
         read(folder)

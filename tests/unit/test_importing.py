@@ -11,24 +11,24 @@ from test_huggingface import exported, saved
 from test_model import SHAPES, oracle_of, random_model
 from test_transformerlens import documented_state
 
-from headstability.activations import activations
-from headstability.caches import write_cache
-from headstability.checkpoints import read_model, read_tensors, weights_sha256
+from headstability.analysis.activations import activations
+from headstability.analysis.identity import identity_table
 from headstability.errors import DamagedFile, UserError
-from headstability.exports.writing import write_transformerlens
-from headstability.files import sha256_file, write_json
-from headstability.identity import identity_table
-from headstability.loading import load_model
-from headstability.sources import origins
-from headstability.sources.importing import (
+from headstability.exchange import origins
+from headstability.exchange.exporting import write_transformerlens
+from headstability.exchange.importing import (
     Origin,
     check_text,
     held_out_loss,
     import_weights,
     provenance_of,
 )
-from headstability.sources.origins import origins_of
-from headstability.tokens import TokenFile
+from headstability.exchange.origins import origins_of
+from headstability.models.checkpoints import load_model, read_model, read_tensors, weights_sha256
+from headstability.models.families import FAMILIES
+from headstability.storage.files import sha256_file, write_json
+from headstability.storage.stores import write_cache
+from headstability.text.token_files import TokenFile
 
 SHAPE = SHAPES[0]
 WANTED = {"layers": 2, "heads": 4, "d_model": 16, "mlp": True}
@@ -70,7 +70,7 @@ def test_an_exported_cell_comes_back_with_the_identical_cache(tmp_path):
     assert caches[0] == caches[1] == original.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["gpt2", "pythia", "llama"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_foreign_model_keeps_its_function(name, tmp_path):
     net = random_net(name)
     origin = Origin("huggingface", saved(net, tmp_path / "model"), "model")

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from test_model import random_model
 from torch import nn
 
-from headstability import precision
-from headstability.precision import PackedLinear, inference, packing_is_exact
-from headstability.shape import Shape
+from headstability.models import precision
+from headstability.models.precision import PackedLinear, inference, packing_is_exact
+from headstability.models.shape import Shape
 
 CPU = torch.device("cpu")
 TOKENS = torch.arange(60).view(4, 15) % 29

@@ -2,12 +2,12 @@
 
 import json
 
+from plans import plan_of_config
 from test_quality import ROOT
 
-from headstability.config_file import read_config
-from headstability.files import SHA256_KEY, json_sha256
-from headstability.jobs import expected_files
-from headstability.study import Study
+from headstability.storage.files import SHA256_KEY, json_sha256
+from headstability.study.config_file import read_config
+from headstability.study.study import Study
 
 FOLDER = ROOT / "docs/laptop"
 STUDY = ROOT / "studies/laptop.yaml"
@@ -18,9 +18,9 @@ def test_it_was_run_with_the_study_that_is_shipped():
 
 
 def test_every_table_every_figure_and_the_claims_are_there():
-    study = Study(read_config(STUDY))
-    results = f"results/{study.name}/"
-    wanted = {path.removeprefix(results) for path, _ in expected_files(study)}
+    raw = read_config(STUDY)
+    results = f"results/{raw['study']}/"
+    wanted = {path.removeprefix(results) for path in plan_of_config(raw).expected}
     wanted = {
         path
         for path in wanted

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headstability.files import read_csv, write_csv
+from headstability.storage.files import read_csv, write_csv
 from headstability.tables import layers, stability
 
 REFITS = ("seed1", "seed2", "seed3")
@@ -126,7 +126,9 @@ def test_one_weight_decay_has_no_contrast():
 
 def test_extremes_table(tmp_path):
     single = layer_stability(seed=3)
-    table = layers.extremes_table(single, SHAPES)
+    by_name = {name: dict(sorted(shape.items())) for name, shape in SHAPES.items()}
+    table = layers.extremes_table(single, by_name)  # as a job is given them
+    assert list(table)[2:7] == ["layers", "heads", "d_model", "mlp", "anchor"]
     assert len(table) == 2 * 3 * 4
     for row in table.itertuples():
         own = single[

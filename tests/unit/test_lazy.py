@@ -8,9 +8,9 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headstability.caches import open_cache, pattern_of, write_cache
 from headstability.errors import UserError
-from headstability.lazy import Store, one_store, squares, stacked
+from headstability.notebook.arrays import Store, one_store, squares, stacked
+from headstability.storage.stores import open_cache, pattern_of, write_cache
 
 LENGTHS = np.array([3, 1, 5, 2])
 LAYERS, HEADS = 2, 3

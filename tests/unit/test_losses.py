@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstability.losses import chunk_rows, loss_terms, unembedding_loss
+from headstability.training.loss import chunk_rows, loss_terms, unembedding_loss
 
 
 def inputs(positions=23, width=6, vocabulary=31, dtype=torch.float64, scale=1.0):

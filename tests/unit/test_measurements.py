@@ -1,15 +1,11 @@
 """The config of ablation, perplexity, prompt lengths and head atlas, and what their jobs know."""
 
-import json
-
 import pytest
 from test_config import edited, problems
 from test_study import config, with_files
 
-from headstability import specs
 from headstability.errors import UserError
-from headstability.study import Study
-from headstability.why import config_key
+from headstability.study.study import Study
 
 # (edit in YAML, key the message starts with, what the message says)
 WRONG = [
@@ -77,76 +73,3 @@ def test_a_missing_text_is_named_by_its_key(tmp_path, monkeypatch):
 )
 def test_the_atlas_shows_the_anchor_first(refits, shown):
     assert Study(config(atlas__refits=refits)).atlas_refits() == shown
-
-
-def all_specs(raw):
-    study = Study(raw)
-    made = {
-        "ablation": specs.ablation(study, "passages"),
-        "figure": specs.stability_ablation(study),
-        "evaluate": specs.evaluate(study),
-        "prefixes": specs.prefixes(study),
-        "atlas": specs.head_atlas(study),
-    }
-    return {name: json.dumps(spec, sort_keys=True) for name, spec in made.items()}
-
-
-SAVED = {"type": "file", "path": "saved.json"}
-# (edits, the specifications that change)
-EFFECTS = [
-    ({"ablation__methods": ["zero"]}, "ablation"),
-    ({"ablation__methods": ["zero", "mean"]}, ""),
-    ({"ablation__correlation": "kendall"}, "figure"),
-    ({"perplexity__texts": {"wiki": "a.txt"}}, "evaluate"),
-    ({"perplexity__texts": {}}, ""),
-    ({"prompt_lengths__tokens": [5]}, "prefixes"),
-    ({"prompt_lengths__prompts": 5}, "prefixes"),
-    ({"atlas__prompt": 2}, "atlas"),
-    ({"atlas__heads": 4}, "atlas"),
-    ({"atlas__refits": 2}, "atlas"),
-    ({"atlas__refits": 10}, ""),
-    ({"atlas__tokens": 10}, "atlas"),
-    ({"refits": [1, 2, 3]}, "atlas"),
-    ({"refits": [3, 1, 2, 4]}, "prefixes, atlas"),
-    ({"training__device": "cpu"}, "ablation, evaluate"),
-    ({"training__context": 65}, "evaluate"),
-    ({"tokenizer": SAVED}, "evaluate, atlas"),
-    ({"figures__palette": "deep"}, "figure"),
-]
-
-
-@pytest.mark.parametrize(("edits", "changed"), EFFECTS, ids=[str(item[0])[:50] for item in EFFECTS])
-def test_a_specification_changes_with_the_keys_it_uses(tmp_path, monkeypatch, edits, changed):
-    monkeypatch.chdir(tmp_path)
-    with_files(tmp_path)
-    before, after = all_specs(config()), all_specs(config(**edits))
-    found = {name for name in before if before[name] != after[name]}
-    assert found == set(filter(None, changed.split(", ")))
-
-
-def test_a_text_that_changed_changes_the_specification(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    raw = config(perplexity__texts={"wiki": "a.txt"})
-    with_files(tmp_path)
-    before = specs.evaluate(Study(raw))
-    with_files(tmp_path, a="lext")  # of the same size
-    assert specs.evaluate(Study(raw)) != before
-
-
-@pytest.mark.parametrize(
-    ("rule", "place", "key"),
-    [
-        ("ablation", "methods", "ablation.methods"),
-        ("stability_ablation", "correlation", "ablation.correlation"),
-        ("evaluate", "texts.wiki", "perplexity.texts.wiki"),
-        ("evaluate", "content.wiki", "perplexity.texts (content of the files)"),
-        ("evaluate", "context", "training.context"),
-        ("prefixes", "tokens", "prompt_lengths.tokens"),
-        ("prefixes", "refits", "refits"),
-        ("head_atlas_table", "prompt", "atlas.prompt"),
-        ("head_atlas_table", "refits", "atlas.refits and refits"),
-        ("head_atlas_table", "bos", "tokenizer.bos"),
-    ],
-)
-def test_keys(rule, place, key):
-    assert config_key(rule, {}, place) == key

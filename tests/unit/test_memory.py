@@ -9,7 +9,7 @@ import pytest
 LOOP = """
 import ctypes, resource, sys
 sys.path.insert(0, "scripts")
-from headstability.memory import keep_freed_memory
+from headstability.storage.machine import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 libc = ctypes.CDLL(None)

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_model import SHAPES, random_model
 
-from headstability.activations import activations
-from headstability.caches import write_cache
+from headstability.analysis.activations import activations
 from headstability.errors import UserError
-from headstability.meta_sne import default_perplexity, embed, prompt_distances
+from headstability.measures.meta_sne import default_perplexity, embed, prompt_distances
+from headstability.storage.stores import write_cache
 from headstability.tables.meta_sne import meta_sne_table
 
 PROMPTS = [[3, 1, 4, 1, 5], [3, 9, 2], [3, 2, 6, 5, 3, 5, 8, 9], [3, 7, 9], [3, 8]]

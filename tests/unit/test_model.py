@@ -1,12 +1,13 @@
 import math
+from collections import ChainMap
 
 import numpy as np
 import oracles
 import pytest
 import torch
 
-from headstability.model import Transformer, choose_device
-from headstability.shape import Shape
+from headstability.models.shape import Shape
+from headstability.models.transformer import Transformer, choose_device
 
 SHAPES = [
     Shape(layers=2, heads=4, d_model=16, mlp=True, context=24, vocabulary=50),
@@ -123,6 +124,18 @@ def test_parameter_count_of_the_papers_l8_h8():
     assert blocks == 8 * (12 * 512**2 + 13 * 512)
     assert total == blocks + 2 * 48262 * 512 + 48262 + 1024 * 512 + 2 * 512
     assert 74e6 < total < 77e6
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shape_knows_the_sizes_of_all_weights(shape):
+    sizes = {name: tuple(value.shape) for name, value in Transformer(shape).state_dict().items()}
+    layers = [
+        {f"blocks.{layer}.{name}": size for name, size in shape.layer_tensors.items()}
+        for layer in range(shape.layers)
+    ]
+    assert sizes == dict(ChainMap(shape.outer_tensors, *layers))
+    assert shape.tensors == len(sizes)
+    assert shape.parameters == sum(map(math.prod, sizes.values()))
 
 
 def test_device_choice():

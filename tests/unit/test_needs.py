@@ -1,33 +1,22 @@
 """What the jobs of a study are said to need: its sizes, and which rules ask."""
 
-import inspect
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from headstability import (
-    ablation,
-    activations,
-    adjusted,
-    adjusted_conditions,
-    attention,
-    cka,
-    conditions,
-    costs,
-    losses,
-    needs,
-    perplexity,
-    prompt_length,
-    role_prompts,
-    similarity,
-)
-from headstability.needs import Needs
-from headstability.study import Study
+from headstability.registry.rows import ROWS
+from headstability.study.study import Study
+from headstability.workflow import resources
+from headstability.workflow.job_costs import CKA_THREADS, COSTS
+from headstability.workflow.resources import Needs
+from headstability.workflow.sizes import Sizes
 
-SCRIPTS = Path(costs.__file__).resolve().parents[1]
+SCRIPTS = Path(resources.__file__).resolve().parents[2]
 STUDY = {
     "study": "s",
     "architectures": {"a": {"layers": 2, "heads": 2, "d_model": 16}},
@@ -43,23 +32,17 @@ WILDCARDS = {
 }
 
 
-def test_sizes_of_what_is_held_are_those_of_the_modules():
-    batch = inspect.signature(activations.activations).parameters["batch"].default
-    assert batch == needs.CACHE_BATCH
-    assert ablation.PROMPTS_PER_BATCH == needs.ABLATION_BATCH
-    assert ablation.VARIANTS_PER_BATCH == needs.ABLATION_VARIANTS
-    assert conditions.SLAB_ENTRIES == needs.SLAB_ENTRIES
-    assert similarity.GROUPS == needs.GROUPS
-    assert adjusted_conditions.SLAB_ENTRIES == needs.ADJUSTED_SLAB
-    assert adjusted_conditions.LAYER_ENTRIES == needs.ADJUSTED_LAYER
-    assert adjusted.SHIFTS == needs.SHIFTS
-    assert (cka.SLAB_ENTRIES, cka.HELD_ENTRIES) == (needs.CKA_SLAB, needs.CKA_HELD)
-    assert perplexity.POSITIONS_PER_BATCH == needs.POSITIONS
-    assert role_prompts.PROMPTS_PER_BATCH == needs.ROLE_BATCH
-    assert role_prompts.MOST_TOKENS == needs.ROLE_TOKENS
-    assert prompt_length.LENGTHS == needs.PREFIX_TOKENS
-    assert attention.LARGEST_PATTERNS == costs.LARGEST_PATTERNS
-    assert losses.LOGIT_BYTES == costs.LOGIT_BYTES
+def test_what_is_read_to_plan_is_light():
+    """Libraries that take seconds to import are those of the modules that do the work."""
+    code = "import sys, headstability.workflow.resources; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=SCRIPTS,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not {"torch", "xarray", "zarr", "pandas", "tokenizers"} & set(done.stdout.split())
 
 
 def rules():
@@ -77,8 +60,9 @@ def test_what_is_submitted_says_what_it_needs():
         asks = (f'mem_mb=memory("{name}")' in body, f'runtime=minutes("{name}")' in body)
         assert asks == ((name in SIZED,) * 2), name
         assert ("localrule: True" in body) == (name not in SIZED), name
-    assert f"threads: {needs.CKA_THREADS}" in rules()["residual_similarity"]
-    assert {"train", "evaluate", "adjust"} < set(SIZED)
+    assert f"threads: {CKA_THREADS}" in rules()["residual_similarity"]
+    large = {row.table_rule for row in ROWS if row.large}
+    assert {*SIZED, *large} >= set(COSTS)  # of others, a little is taken to be held
 
 
 def test_what_may_use_a_gpu_holds_a_place_on_one():
@@ -89,15 +73,16 @@ def test_what_may_use_a_gpu_holds_a_place_on_one():
 
 
 def script(rule):
-    return (SCRIPTS / f"{rule}.py").read_text()
+    (path,) = SCRIPTS.glob(f"*/{rule}.py")
+    return path.read_text()
 
 
 @pytest.mark.parametrize("rule", SIZED)
 @pytest.mark.parametrize("text", ["passages", "held_out"])
 def test_every_job_needs_something(rule, text):
     need = Needs(Study(STUDY)).of(rule, WILDCARDS | {"text": text})
-    assert need.memory > costs.BASE_MEMORY
-    assert need.minutes > costs.BASE_MINUTES
+    assert need.memory > resources.BASE_MEMORY
+    assert need.minutes > resources.BASE_MINUTES
 
 
 def test_sizes_of_the_users_files_count(tmp_path):
@@ -116,10 +101,10 @@ def test_sizes_of_the_users_files_count(tmp_path):
             "ablation": {"text": "mine"},
         }
     )
-    found = Needs(study)
-    assert found.text_bytes() == (50_000, 50_000)
-    assert found.tokenising_threads() == 1
-    assert found.vocabulary() == 301
+    found = Sizes(study, at_most=True)
+    assert found.text == (50_000, 50_000)
+    assert Needs(study).tokenising_threads() == 1
+    assert found.vocabulary == 301
     assert found.lengths("mine") == [4, 16, 64]  # a token a byte at most; 64 is the context
 
 
@@ -144,6 +129,7 @@ def test_files_that_cannot_be_read_are_left_to_their_own_job(tmp_path):
             "ablation": {"text": "mine"},
         }
     )
-    assert Needs(study).vocabulary() == 0
-    assert Needs(study).lengths("mine") == [64]
-    assert np.isfinite(Needs(study).of("train", WILDCARDS).memory)
+    assert Sizes(study, at_most=True).vocabulary == 0
+    assert Sizes(study, at_most=True).lengths("mine") == [64]
+    needed = Needs(study).of("train", WILDCARDS | {"prompts": "mine", "text": "mine"})
+    assert np.isfinite(needed.memory)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstability import node
 from headstability.errors import UserError
-from headstability.files import write_json
-from headstability.node import CELLS_PER_GPU, SCRATCH, node_copy, take_gpu
-from headstability.tokens import open_tokens
+from headstability.storage import machine as node
+from headstability.storage.files import write_json
+from headstability.storage.machine import CELLS_PER_GPU, SCRATCH, node_copy, take_gpu
+from headstability.text.token_files import open_tokens
 
-SCRIPTS = Path(node.__file__).resolve().parents[1]
+SCRIPTS = Path(node.__file__).resolve().parents[2]
 DATA = np.arange(1000, dtype="<u2").tobytes()
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
@@ -76,7 +76,8 @@ def test_a_disk_that_cannot_be_written_is_said_and_left(shared, tmp_path, monkey
 
 def test_jobs_that_start_together_copy_once(shared, scratch):
     program = (
-        "import shutil, sys, time; from headstability import node; copy = shutil.copyfile\n"
+        "import shutil, sys, time; from headstability.storage import machine as node\n"
+        "copy = shutil.copyfile\n"
         "def slowly(*paths): print('copied'); time.sleep(0.3); return copy(*paths)\n"
         "shutil.copyfile = slowly; node.node_copy(*sys.argv[1:])"
     )
@@ -95,8 +96,8 @@ def test_jobs_that_start_together_copy_once(shared, scratch):
 # --- GPUs ---------------------------------------------------------------------------------
 
 TAKE = (
-    "import sys; from headstability.node import take_gpu; print(take_gpu(), flush=True); "
-    "sys.stdin.read()"
+    "import sys; from headstability.storage.machine import take_gpu; "
+    "print(take_gpu(), flush=True); sys.stdin.read()"
 )
 
 

@@ -7,10 +7,17 @@ import pytest
 import yaml
 from test_quality import ROOT
 
-from headstability.catalogue import FIGURES
-from headstability.study import Study
+from headstability.registry.rows import FIGURES
+from headstability.study.study import Study
 
-PAGES = sorted([ROOT / "README.md", ROOT / "results/README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "results/README.md",
+        *(ROOT / "docs").rglob("*.md"),
+    ]
+)
 TEXTS = {str(path.relative_to(ROOT)): path.read_text() for path in PAGES}
 
 

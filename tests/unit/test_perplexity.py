@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_model import SHAPES, oracle_of, random_model
 
-from headstability import perplexity
+from headstability.analysis import perplexity
+from headstability.analysis.perplexity import text_losses, text_nll, windows
 from headstability.errors import UserError
-from headstability.perplexity import text_losses, text_nll, windows
-from headstability.tables.perplexity import perplexity_table
-from headstability.texts import token_texts
-from headstability.tokenization import BOS, train_tokenizer
-from headstability.tokens import TokenFile
+from headstability.tables.ablation import perplexity_table
+from headstability.text.encoding import token_texts
+from headstability.text.token_files import TokenFile
+from headstability.text.tokenizers import BOS, train_tokenizer
 
 SEPARATOR = 3
 
@@ -34,7 +34,7 @@ def test_every_token_but_the_first_is_predicted_once(length, context):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("length", [2, 5, 24, 25, 70, 93])
 def test_agrees_with_naive_loops(shape, length, monkeypatch):
-    monkeypatch.setattr(perplexity, "POSITIONS_PER_BATCH", 2 * shape.context)
+    monkeypatch.setattr(perplexity, "PERPLEXITY_POSITIONS", 2 * shape.context)
     model = random_model(shape)
     ids = np.random.default_rng(length).integers(0, shape.vocabulary, length)
     ids[0] = ids[length // 2] = SEPARATOR

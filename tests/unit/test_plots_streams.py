@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from looks import LOOK
 from matplotlib.colors import to_hex
 
 from headstability.plots import meta_sne as maps
@@ -10,14 +11,7 @@ from headstability.plots import streams as plots
 from headstability.plots import style
 from headstability.tables import streams as tables
 
-LOOK = {
-    "palette": "colorblind",
-    "colormap": "viridis",
-    "dpi": 60,
-    "weight_decays": ["0", "0.1"],
-    "kernel": "linear",
-    "estimator": "debiased",
-}
+STREAM_LOOK = {**LOOK, "kernel": "linear", "estimator": "debiased"}
 LAYERS = {"shallow": 2, "deep": 3}
 REFITS = ["seed1", "seed2", "seed3"]
 CONDITION = ["architecture", "weight_decay"]
@@ -71,10 +65,10 @@ def figures():
     heads = heads.assign(x=rng.normal(size=len(heads)), y=rng.normal(size=len(heads)))
     heads = heads.assign(prompts=100, perplexity=29 / 3, seed=0)
     return {
-        "residual": (plots.residual(residual, LOOK), residual),
-        "attention_norms": (plots.attention_norms(activations, LOOK), activations),
-        "weight_norms": (plots.weight_norms(weights, LOOK), weights),
-        "meta_sne": (maps.meta_sne(heads, "weight decay 0", LOOK), heads),
+        "residual": (plots.residual(residual, STREAM_LOOK), residual),
+        "attention_norms": (plots.attention_norms(activations, STREAM_LOOK), activations),
+        "weight_norms": (plots.weight_norms(weights, STREAM_LOOK), weights),
+        "meta_sne": (maps.meta_sne(heads, "weight decay 0", STREAM_LOOK), heads),
     }
 
 
@@ -145,7 +139,7 @@ def test_the_map_shows_every_head_three_times(figures):
 
 
 def test_colours_are_those_of_the_weight_decays(figures):
-    wanted = {to_hex(color) for color in style.decay_colors(LOOK).values()}
+    wanted = {to_hex(color) for color in style.decay_colors(STREAM_LOOK).values()}
     for name in ("residual", "attention_norms"):
         lines = figures[name][0].axes[0].get_lines()
         assert {to_hex(line.get_color()) for line in lines} == wanted
@@ -155,7 +149,7 @@ def test_colours_are_those_of_the_weight_decays(figures):
 def test_same_bytes_twice(figures, tmp_path, name):
     for place in ("a", "b"):
         files = {kind: tmp_path / place / f"figure.{kind}" for kind in ("pdf", "png")}
-        style.save_figure(figures[name][0], files, LOOK["dpi"])
+        style.save_figure(figures[name][0], files, STREAM_LOOK["dpi"])
     for kind in ("pdf", "png"):
         first = (tmp_path / "a" / f"figure.{kind}").read_bytes()
         assert first == (tmp_path / "b" / f"figure.{kind}").read_bytes()

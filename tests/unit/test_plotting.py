@@ -1,18 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from looks import LOOK
 
 from headstability.plots import ablation, heads, layers, style
 from headstability.tables import ablation as ablation_tables
 from headstability.tables import stability as stability_tables
 
-LOOK = {
-    "palette": "colorblind",
-    "colormap": "viridis",
-    "dpi": 60,
-    "weight_decays": ["0", "0.1"],
-    "anchor": "all",
-}
+ALL_ANCHORS = {**LOOK, "anchor": "all"}
 
 
 @pytest.fixture
@@ -40,24 +35,26 @@ def figures(stability):
     ablations["delta_loss"] = rng.normal(size=len(ablations))
     by_layer = stability_tables.layer_stability_table(stability, refits)
     correlations = ablation_tables.stability_ablation_table(
-        ablation_tables.heads_table(stability, ablations)
+        ablation_tables.heads_tables(stability, ablations)["heads"]
     )
     dead = ablation_tables.dead_heads_table(ablations)
     dead["dead"] = (dead["weight_decay"] == "0") & (dead["layer"] == 2)
-    plain = stability[stability["weight_decay"] == "0"]
-    anchor = stability_tables.head_map_table(plain, "seed2", dead[dead["weight_decay"] == "0"])
+    decayed = (ablations["weight_decay"] == "0.1") & (ablations["layer"] == 2)
+    costs = ablations.assign(delta_loss=np.where(decayed, 0.01, 1.0))
+    shown = stability[stability["weight_decay"] == "0.1"]
+    anchor = stability_tables.head_map_table(shown, costs, "seed2", "0.1")
     pairs = pd.DataFrame(
         [(a, b, layer, rng.random()) for a in "xyz" for b in "xyz" if a != b for layer in (1, 2)],
         columns=["refit_a", "refit_b", "layer", "stability"],
     )
     return {
-        "layer_stability": (layers.layer_stability(by_layer, dead, LOOK), by_layer),
+        "layer_stability": (layers.layer_stability(by_layer, dead, ALL_ANCHORS), by_layer),
         "stability_ablation": (
-            ablation.stability_ablation(correlations, LOOK | {"correlation": "pearson"}),
+            ablation.stability_ablation(correlations, ALL_ANCHORS | {"correlation": "pearson"}),
             correlations,
         ),
-        "head_map": (heads.head_map(anchor, "deep, weight decay 0", LOOK), anchor),
-        "pairwise": (heads.pairwise(pairs, "deep, weight decay 0", LOOK), pairs),
+        "head_map": (heads.head_map(anchor, "deep, weight decay 0.1", ALL_ANCHORS), anchor),
+        "pairwise": (heads.pairwise(pairs, "deep, weight decay 0.1", ALL_ANCHORS), pairs),
     }
 
 
@@ -105,7 +102,7 @@ def test_same_bytes_twice(figures, tmp_path, name):
     figure, _ = figures[name]
     for place in ("a", "b"):
         files = {kind: tmp_path / place / f"figure.{kind}" for kind in ("pdf", "png")}
-        style.save_figure(figure, files, LOOK["dpi"])
+        style.save_figure(figure, files, ALL_ANCHORS["dpi"])
     for kind in ("pdf", "png"):
         first = (tmp_path / "a" / f"figure.{kind}").read_bytes()
         assert first == (tmp_path / "b" / f"figure.{kind}").read_bytes()
@@ -113,7 +110,7 @@ def test_same_bytes_twice(figures, tmp_path, name):
 
 
 def test_colours_follow_the_weight_decay():
-    colors = style.decay_colors(LOOK)
+    colors = style.decay_colors(ALL_ANCHORS)
     assert list(colors) == ["0", "0.1"]
     assert len(set(colors.values())) == 2
 

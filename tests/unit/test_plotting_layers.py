@@ -3,19 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+from looks import LOOK
 from test_layer_tables import SHAPES, common_heads, cross_layer, layer_stability
 
 from headstability.plots import depth, layers, style
 from headstability.tables import layers as tables
 
 DECAYS = ["0.1", "0", "1"]
-LOOK = {"palette": "colorblind", "colormap": "viridis", "dpi": 60, "weight_decays": DECAYS}
+LAYER_LOOK = {**LOOK, "weight_decays": DECAYS}
 
 
 def draw(anchor="all", decays=DECAYS, with_self=True):
     """Every figure of layers with its table."""
     style.set_style()
-    look = {**LOOK, "anchor": anchor, "with_self": with_self, "weight_decays": decays}
+    look = {**LAYER_LOOK, "anchor": anchor, "with_self": with_self, "weight_decays": decays}
     by_layer = layer_stability(decays)
     made = {
         "weight_decay_contrast": tables.weight_decay_contrast_table(by_layer),
@@ -60,7 +61,7 @@ def test_the_chosen_anchor_is_bold(shown, name, unit, column):
     for line, decay in zip(thick(axes), DECAYS, strict=True):
         expected = part[part["weight_decay"] == decay][column]
         assert np.array_equal(line.get_ydata(), expected)
-        assert line.get_color() == style.decay_colors(LOOK)[decay]
+        assert line.get_color() == style.decay_colors(LAYER_LOOK)[decay]
     thin = [line for line in axes.get_lines() if line.get_linewidth() == 0.6]
     assert len(thin) == 3 * (3 if anchor == "all" else 2)
     assert "(3 refits)" in axes.get_title()
@@ -105,7 +106,7 @@ def test_a_single_anchor_has_the_spread_over_its_heads():
 
 
 def colour(decay):
-    return style.decay_colors(LOOK)[decay]
+    return style.decay_colors(LAYER_LOOK)[decay]
 
 
 def test_proportions_and_both_stabilities_are_drawn(shown):
@@ -149,7 +150,7 @@ def test_extremes_are_at_their_depths_under_readable_names(shown):
 def test_same_bytes_twice(tmp_path, name):
     for place in ("a", "b"):
         files = {kind: tmp_path / place / f"figure.{kind}" for kind in ("pdf", "png")}
-        style.save_figure(draw()[name][0], files, LOOK["dpi"])
+        style.save_figure(draw()[name][0], files, LAYER_LOOK["dpi"])
     for kind in ("pdf", "png"):
         first = (tmp_path / "a" / f"figure.{kind}").read_bytes()
         assert first == (tmp_path / "b" / f"figure.{kind}").read_bytes()

@@ -3,17 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
+from looks import LOOK
 from matplotlib.colors import to_rgb
 
-from headstability.plots import ablation, perplexity, prompt_length, style
+from headstability.plots import ablation, layers, perplexity, style
 from headstability.tables.ablation import (
+    perplexity_table,
     stability_ablation_table,
     stability_ablation_trend_table,
 )
-from headstability.tables.perplexity import perplexity_table
-from headstability.tables.prompt_length import prompt_length_table
+from headstability.tables.stability import prompt_length_table
 
-LOOK = {"palette": "colorblind", "colormap": "viridis", "dpi": 60, "weight_decays": ["0", "0.1"]}
 CONDITIONS = [(a, w) for a in ("deep", "flat") for w in ("0", "0.1")]
 REFITS = ("seed1", "seed2", "seed3")
 
@@ -147,7 +147,7 @@ def lengths():
 
 
 def test_a_line_a_layer_by_prompt_length(lengths):
-    figure = prompt_length.prompt_length(lengths, LOOK)
+    figure = layers.prompt_length(lengths, LOOK)
     panel = figure.axes[3]
     assert panel.get_title() == "flat, wd 0.1 (3 refits, 7 prompts)"
     assert "tokens" in panel.get_xlabel()
@@ -162,7 +162,7 @@ def test_a_line_a_layer_by_prompt_length(lengths):
 
 def test_same_bytes_twice(lengths, perplexities, tmp_path):
     for draw, table in (
-        (prompt_length.prompt_length, lengths),
+        (layers.prompt_length, lengths),
         (perplexity.perplexity, perplexities),
     ):
         for place in ("a", "b"):

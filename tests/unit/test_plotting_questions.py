@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from looks import LOOK
 from test_questions import dose_of, needed_of, pairs_table, seeds_of
 from test_role_tables import as_table, planted
 from test_variance import simulated
@@ -10,8 +11,6 @@ from test_variance import simulated
 from headstability.plots import questions, roles, style
 from headstability.tables.questions import origin_table
 from headstability.tables.roles import role_heads, role_stability
-
-LOOK = {"palette": "colorblind", "colormap": "viridis", "dpi": 60, "weight_decays": ["0", "0.1"]}
 
 
 @pytest.fixture(autouse=True)

@@ -6,14 +6,14 @@ import torch
 from test_conditions import provenance
 from test_model import SHAPES, random_model
 
-from headstability import conditions
-from headstability.activations import activations
-from headstability.caches import write_cache
-from headstability.conditions import condition_similarity
+from headstability.analysis import similarities as conditions
+from headstability.analysis.activations import activations
+from headstability.analysis.prompt_length import choose_prompts, stability_by_length
+from headstability.analysis.similarities import condition_similarity
 from headstability.errors import UserError
-from headstability.prompt_length import choose_prompts, stability_by_length
+from headstability.storage.stores import write_cache
 from headstability.tables.measures import condition_tables
-from headstability.tables.prompt_length import prompt_length_table
+from headstability.tables.stability import prompt_length_table
 
 REFITS = ["seed1", "seed2", "seed3"]
 LENGTHS = [9, 1, 6, 12, 6, 3]  # tokens, BOS not counted

@@ -10,7 +10,7 @@ from headstability.errors import UserError
 from headstability.tables.published import published_table
 
 DATA = Path(__file__).resolve().parents[2] / "docs" / "published"
-SHAPE = {"layers": 8, "heads": 8, "attn_only": False, "d_model": 512}
+SHAPE = {"layers": 8, "heads": 8, "mlp": True, "d_model": 512}
 
 
 @pytest.fixture
@@ -52,13 +52,13 @@ def test_the_published_values_themselves_differ_by_nothing(published):
 
 def test_conditions_are_compared_by_shape(published):
     values = [0.8, 0.9]
-    shape = {"layers": 2, "heads": 16, "attn_only": True, "d_model": 512}
+    shape = {"layers": 2, "heads": 16, "mlp": False, "d_model": 512}
     found = published_table(table_of("x", "0", values), *published, {"x": shape}, "seed1")
     assert found.published.tolist() == [1, 0.776865, 2, 0.778068]
     assert found.ours.tolist() == [1, 0.8, 2, 0.9]
     assert found.layer.isna().all()
     assert set(found.d_model) == {512}
-    for other in ({"attn_only": False, "heads": 3}, {"heads": 4}, {"layers": 3}):
+    for other in ({"mlp": True, "heads": 3}, {"heads": 4}, {"layers": 3}):
         with pytest.raises(UserError, match="there is nothing to compare"):
             published_table(table_of("x", "0", values), *published, {"x": shape | other}, "seed1")
     with pytest.raises(UserError, match="there is nothing to compare"):

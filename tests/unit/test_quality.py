@@ -1,10 +1,12 @@
 """The state of the repository: formatting, lint, sizes, pins, dependencies, documented keys."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
 import typing
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -12,8 +14,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from headstability.catalogue import FIGURES
-from headstability.schema import StudyConfig
+from headstability.registry.rows import FIGURES, ROWS
+from headstability.study.schema import StudyConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
@@ -67,11 +69,30 @@ def test_snakemake_lint():
     assert "good condition" in run("snakemake", "--lint")
 
 
+def contracts(folder=ROOT):
+    """The levels of packages in pyproject.toml, against the library a folder holds."""
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--config"]
+    done = subprocess.run(
+        [*command, ROOT / "pyproject.toml"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder / "scripts")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_packages_stand_in_levels():
+    broken, shown = contracts()
+    assert not broken, shown
+
+
 # --- sizes and words ----------------------------------------------------------------------
 
 
 def test_no_file_is_long():
-    allowed = {LOCK}
+    allowed = {LOCK, ROOT / "tests/workflow/graph.txt"}  # written by programs
     long = {}
     for path in repository():
         text = text_of(path)
@@ -80,6 +101,15 @@ def test_no_file_is_long():
             long[str(path.relative_to(ROOT))] = text.count("\n")
     assert {name: lines for name, lines in long.items() if lines > 400} == {}
     assert long["Snakefile"] < 60
+
+
+def test_no_folder_is_crowded():
+    held = {}
+    for top, suffix in (("scripts", ".py"), ("rules", ".smk")):
+        for path in (ROOT / top).rglob(f"*{suffix}"):
+            if path.stem != "__init__":
+                held.setdefault(str(path.parent.relative_to(ROOT)), []).append(path.stem)
+    assert {folder: names for folder, names in held.items() if len(names) > 20} == {}
 
 
 def test_importing_the_package_runs_nothing():
@@ -133,7 +163,8 @@ def test_environments_have_the_versions_of_the_lock(name):
     assert {key: lock.get(key) for key in used} == used
 
 
-def imports(path, top_level_only=True):
+@cache
+def modules_of(path):
     """Modules a file imports, with relative imports as headstability.<name>."""
     inside = path.relative_to(SCRIPTS).parts[:-1]
     names = set()
@@ -146,7 +177,7 @@ def imports(path, top_level_only=True):
                 above = ".".join(inside[: len(inside) - node.level + 1])
                 base = f"{above}.{base}" if base else above
             names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return {name.split(".")[0] for name in names} if top_level_only else names
+    return frozenset(names)
 
 
 def local_file(name):
@@ -161,12 +192,12 @@ def reached(path):
         one = waiting.pop()
         if one not in found:
             found.add(one)
-            waiting += filter(None, map(local_file, imports(one, top_level_only=False)))
+            waiting += filter(None, map(local_file, modules_of(one)))
     return found
 
 
 def third_party(paths):
-    names = {name for path in paths for name in imports(path)}
+    names = {name.split(".")[0] for path in paths for name in modules_of(path)}
     local = {path.stem for path in SCRIPTS.glob("*.py")} | {"headstability"}
     return names - set(sys.stdlib_module_names) - local
 
@@ -193,7 +224,8 @@ def scripts_of_environments():
     """Scripts by the environment of the rules that run them."""
     found = {}
     for path in (ROOT / "rules").glob("*.smk"):
-        pattern = r'conda:\s+"\.\./envs/(\S+)"(?:(?!\nrule ).)*?script:\s+"\.\./scripts/(\S+)"'
+        # No rule begins between the two.
+        pattern = r'conda:\s+"\.\./envs/(\S+)"(?:(?!\n *rule\b).)*?script:\s+"\.\./scripts/(\S+)"'
         for name, script in re.findall(pattern, path.read_text(), flags=re.DOTALL):
             found.setdefault(name, []).append(SCRIPTS / script)
     return found
@@ -201,54 +233,47 @@ def scripts_of_environments():
 
 def test_every_script_of_a_rule_has_an_environment():
     listed = [path for paths in scripts_of_environments().values() for path in paths]
-    rules = [p for p in SCRIPTS.glob("*.py") if p.read_text().endswith("\nrun(snakemake, main)\n")]
+    rules = [p for p in SCRIPTS.rglob("*.py") if p.read_text().endswith("\nrun(snakemake, main)\n")]
     assert sorted(listed) == sorted(rules)
 
 
 @pytest.mark.parametrize("name", ["compute.yaml", "figures.yaml"])
 def test_environments_hold_what_their_scripts_import(name):
-    scripts = scripts_of_environments()[name]
-    needed = distributions(third_party(set().union(*map(reached, scripts))))
-    assert needed - set(environment(name)) == set()
+    files = [*scripts_of_environments()[name]]
+    # The functions that the two generic scripts call.
+    called = {"table.py": {row.function for row in ROWS}, "figure.py": {row.draw for row in ROWS}}
+    for script in scripts_of_environments()[name]:
+        for function in called.get(script.name, set()) - {None}:
+            files.append(local_file(f"headstability.{function.partition(':')[0]}"))
+    needed = distributions(third_party(set().union(*map(reached, files))))
+    # Imported only by jobs that take a GPU.
+    on_gpus = {"torch"} if name == "figures.yaml" else set()
+    assert needed - on_gpus - set(environment(name)) == set()
 
 
-# --- dependencies -------------------------------------------------------------------------
+# --- dependencies: their levels are in pyproject.toml ---------------------------------------
 
 
-def library_imports(name):
-    """Modules of the library that one of its modules reaches."""
-    return {p.stem for p in reached(LIBRARY / f"{name}.py")} - {name, "headstability"}
+def test_the_library_knows_neither_snakemake_nor_scripts():
+    others = {path.stem for path in SCRIPTS.iterdir()} - {"headstability"}
+    for path in LIBRARY.rglob("*.py"):
+        assert {name.split(".")[0] for name in modules_of(path)} & {"snakemake", *others} == set()
 
 
-def test_the_library_does_not_know_snakemake():
-    using = {path.name for path in LIBRARY.rglob("*.py") if "snakemake" in imports(path)}
-    assert using == set()
-    scripts = {path.stem for path in SCRIPTS.glob("*.py")}
-    assert {p.name for p in LIBRARY.rglob("*.py") if imports(p) & scripts} == set()
-
-
-@pytest.mark.parametrize("name", ["similarity", "statistics"])
-def test_measures_are_functions_of_arrays(name):
-    assert library_imports(name) == set()
-    assert third_party([LIBRARY / f"{name}.py"]) <= {"numpy", "scipy"}
-
-
-def test_ablation_reads_no_files():
-    readers = {"files", "caches", "checkpoints", "corpus", "conditions", "paths", "study", "tables"}
-    assert library_imports("ablation") & readers == set()
-
-
-@pytest.mark.parametrize("name", sorted(path.stem for path in (LIBRARY / "plots").glob("*.py")))
-def test_plotting_computes_nothing(name):
-    path = LIBRARY / "plots" / f"{name}.py"
-    known = {LIBRARY / "files.py", LIBRARY / "labels.py", LIBRARY / "errors.py"}
-    assert {p for p in reached(path) if p.parent != LIBRARY / "plots"} <= known
-    assert third_party(reached(path)) <= {"matplotlib", "pandas", "seaborn"}
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        ("measures", {"numpy", "scipy", "sklearn", "threadpoolctl"}),
+        ("plots", {"matplotlib", "pandas", "seaborn"}),
+    ],
+)
+def test_measures_take_arrays_and_plots_tables(package, allowed):
+    assert third_party((LIBRARY / package).glob("*.py")) <= allowed
 
 
 def test_modules_do_not_import_each_other_in_circles():
     for path in LIBRARY.rglob("*.py"):
-        direct = {local_file(name) for name in imports(path, top_level_only=False)} - {None, path}
+        direct = {local_file(name) for name in modules_of(path)} - {None, path}
         circles = {other.stem for other in direct if path in reached(other)}
         assert circles == set(), path.name
 

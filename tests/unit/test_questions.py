@@ -8,7 +8,7 @@ from benchmarks.simulated import noise_of_pairs
 from scipy import stats
 from test_variance import crossed, simulated
 
-from headstability import variance
+from headstability.measures import variance
 from headstability.tables.intervals import INTERVAL
 from headstability.tables.questions import dose_table, origin_table, refits_needed_table
 from headstability.tables.time_course import time_course_table
@@ -153,7 +153,8 @@ def dose_of(count):
         pd.DataFrame({**labelled(*c), "refit": list(seeds)[::-1], "held_out_loss": losses[n][::-1]})
         for n, c in enumerate(CONDITIONS)
     )
-    table = dose_table({"stability": pairs_table(k, list(seeds))}, refits, seeds, (2e-3, 700))
+    pairs = pairs_table(k, list(seeds))
+    table = dose_table(pairs, pairs.assign(measure="raw"), refits, seeds, 2e-3, 700)
     return k, losses, table
 
 
@@ -180,13 +181,13 @@ def test_dose_response_agrees_with_loops():
 def test_pairs_may_be_listed_once():
     k, _, table = dose_of(4)
     seeds = independent(4)
-    every = pairs_table(k, list(seeds)).rename(columns={"stability": "excess"})
+    every = pairs_table(k, list(seeds)).assign(measure="excess")
     once = every[every["refit_a"] < every["refit_b"]]
     refits = pd.concat(
         pd.DataFrame({**labelled(*c), "refit": list(seeds), "held_out_loss": 1.0})
         for c in CONDITIONS
     )
-    found = dose_table({"excess": once}, refits, seeds, (2e-3, 700))
+    found = dose_table(every, once, refits, seeds, 2e-3, 700)
     rows = found[found["measure"] == "excess"].reset_index(drop=True)
     same = table[table["measure"] == "stability"].reset_index(drop=True)
     columns = ["estimate", "se", "low", "high", "layer"]
@@ -224,8 +225,9 @@ def test_time_course_agrees_with_loops():
                     {**row, "method": "zero", "delta_loss": value},
                     {**row, "method": "mean", "delta_loss": value / 2},
                 ]
-    pairs = {"stability": pd.concat(parts, ignore_index=True)}
-    table = time_course_table(pairs, pd.DataFrame(ablations), seeds, 100)
+    pairs = pd.concat(parts, ignore_index=True)
+    raw = pairs.assign(measure="raw")
+    table = time_course_table(pairs, raw, pd.DataFrame(ablations), seeds, 100)
     assert len(table) == len(CONDITIONS) * len(steps) * 3 * 3
     assert (table["tokens"] == table["step"] * 100).all()
     assert table["measure"].unique().tolist() == ["stability", "delta_loss_zero", "delta_loss_mean"]

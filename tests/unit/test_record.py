@@ -5,9 +5,9 @@ import yaml
 from test_study import config
 
 from headstability.errors import DamagedFile, UserError
-from headstability.files import sidecar
-from headstability.record import record_config, recorded_config
-from headstability.study import Study
+from headstability.storage.files import sidecar
+from headstability.study.saved_config import record_config, recorded_config
+from headstability.study.study import Study
 
 
 def test_a_config_comes_back_with_its_order(tmp_path):

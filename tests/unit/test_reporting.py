@@ -8,13 +8,13 @@ import yaml
 from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 
-from headstability.catalogue import FIGURES, TABLES
-from headstability.reporting import ALL_CONDITIONS, SECTIONS, place
+from headstability.registry.rows import BY_NAME, FIGURES, ROWS
+from headstability.workflow.report import ALL_CONDITIONS, place
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPTIONS = ROOT / "docs" / "captions"
 ONE_BY_ONE = {name for name, path in FIGURES.items() if path != name}
-TABLE_NAMES = {path.split("/")[0] for path in TABLES} | {"claims_report"}
+TABLE_NAMES = {name for row in ROWS for name in row.columns}
 CAPTION_FILES = sorted(CAPTIONS.rglob("*.rst"))
 ANSWERS = ["From which refits.", "How to read it.", "What would mislead."]
 
@@ -31,10 +31,8 @@ def rendered(path, config, wildcards=None):
 def test_every_figure_and_table_has_a_caption_and_one_place():
     assert {path.stem for path in CAPTIONS.glob("*.rst")} == set(FIGURES) | {"study"}
     assert {path.stem for path in CAPTIONS.glob("tables/*.rst")} == TABLE_NAMES
-    placed = [name for titles in SECTIONS.values() for name in titles]
-    assert sorted(placed) == sorted(set(FIGURES) | TABLE_NAMES)
-    titles = [title for section in SECTIONS.values() for title in section.values()]
-    assert len(set(titles)) == len(titles)
+    labels = [place(row, name)["labels"]["result"] for row in ROWS for name in row.columns]
+    assert len(set(labels)) == len(labels)
 
 
 @pytest.mark.parametrize("path", CAPTION_FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -79,16 +77,18 @@ def test_the_first_page_says_which_refits_there_are(how):
 
 
 def test_places():
-    assert next(iter(sorted(SECTIONS))) == "1 Claims"
-    assert place("claims") == {
+    assert min(row.section for row in ROWS) == "1 Claims"
+    assert place(BY_NAME["claims"], "claims") == {
         "category": "1 Claims",
         "subcategory": None,
         "labels": {"result": "The five claims"},
     }
-    assert place("head_map", " (table)") == {
+    assert place(BY_NAME["head_map"], "head_map", " (table)") == {
         "category": "2 Heads",
         "subcategory": "Head map of one anchor",
         "labels": {"result": "Head map of one anchor: {architecture}, wd {weight_decay} (table)"},
     }
-    assert place("meta_sne")["labels"] == {"result": "Map of all heads: wd {weight_decay}"}
-    assert place("heads")["subcategory"] == place("roles")["subcategory"] == ALL_CONDITIONS
+    label = place(BY_NAME["meta_sne"], "meta_sne")["labels"]
+    assert label == {"result": "Map of all heads: wd {weight_decay}"}
+    groups = {name: place(BY_NAME[name], name)["subcategory"] for name in ("heads", "roles")}
+    assert groups == dict.fromkeys(groups, ALL_CONDITIONS)

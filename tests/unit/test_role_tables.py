@@ -11,14 +11,13 @@ import torch
 from test_conditions import provenance
 from test_model import SHAPES, random_model
 
-from headstability.activations import activations
-from headstability.caches import write_cache
-from headstability.cell_roles import cell_scores
-from headstability.checkpoints import write_weights
+from headstability.analysis.activations import activations
+from headstability.analysis.cell_roles import cell_scores, default_tokens
 from headstability.errors import UserError
-from headstability.files import sha256_file, write_json
-from headstability.role_prompts import default_tokens
-from headstability.roles import EVEN, ROLES, repeated_prompts
+from headstability.measures.roles import EVEN, ROLES, repeated_prompts
+from headstability.models.checkpoints import write_weights
+from headstability.storage.files import sha256_file, write_json
+from headstability.storage.stores import write_cache
 from headstability.tables.roles import role_heads, role_stability
 
 REFITS = ["seed1", "seed2", "seed3"]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_similarity import in_slabs, random_patterns, split
 
-from headstability import adjusted, roles
+from headstability.measures import adjusted, roles
 
 BOS = 3
 

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from headstability.errors import UserError
-from headstability.files import sha256_file
-from headstability.prompts import prompts_from_file, unpickle_texts
-from headstability.sources.tensors import check_sha256, read_state
-from headstability.tokenization import train_tokenizer
+from headstability.hub.tensors import check_sha256, read_state
+from headstability.storage.files import sha256_file
+from headstability.text.prompts import prompts_from_file, unpickle_texts
+from headstability.text.tokenizers import train_tokenizer
 
 STATE = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.float16)}
 

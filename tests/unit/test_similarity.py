@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstability import similarity
+from headstability.measures import similarity
 
 
 def random_patterns(rng, heads, lengths):
@@ -35,8 +35,9 @@ def in_slabs(rows, entries, size):
 
 def mean_cosine(rows, entries, size=100):
     """Cosines of the heads of a single layer, [row, row]."""
-    found = similarity.similarities(in_slabs(rows[None], entries, size), len(entries))
-    return found.across[0, :, 0]
+    slabs = in_slabs(rows[None], entries, size)
+    _, across, _ = similarity.similarities(slabs, len(entries))
+    return across[0, :, 0]
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
@@ -140,7 +141,7 @@ def test_prompts_are_counted():
     slab = (rows[None], entries)
     for slabs, announced in (([], 0), ([], 2), ([slab], 1), ([slab], 3), ([slab, slab], 3)):
         given = 2 * len(slabs)
-        with pytest.raises(ValueError, match=f"{given} prompts were given, {announced} were"):
+        with pytest.raises(ValueError, match=f"{given} prompts were given, but {announced} were"):
             similarity.similarities(slabs, announced)
 
 
@@ -163,11 +164,11 @@ def test_every_group_is_the_mean_over_its_prompts(size):
     layers, count, prompts = 2, 3, 23
     lengths = rng.integers(1, 9, prompts)
     rows, entries = random_patterns(rng, layers * count, lengths)
-    found = similarity.similarities(
+    within, across, counts = similarity.similarities(
         in_slabs(rows.reshape(layers, count, -1), entries, size), prompts
     )
-    assert found.within.shape == (layers, 20, count, count)
-    assert found.prompts.tolist() == [2, 2, 2] + [1] * 17
+    assert within.shape == (layers, 20, count, count)
+    assert counts.tolist() == [2, 2, 2] + [1] * 17
     triangles = split(rows, entries)
     for layer in range(layers):
         for group in range(20):
@@ -178,10 +179,10 @@ def test_every_group_is_the_mean_over_its_prompts(size):
                     expected = oracles.head_similarity(
                         [one[p] for p in chosen], [two[p] for p in chosen]
                     )
-                    assert found.within[layer, group, a, b] == pytest.approx(expected, abs=1e-6)
+                    assert within[layer, group, a, b] == pytest.approx(expected, abs=1e-6)
     # Together the groups are what all prompts say, within a layer and across.
-    same = found.across[np.arange(layers), :, np.arange(layers)]
-    everything = similarity.pooled(found.within.swapaxes(0, 1), found.prompts)
+    same = across[np.arange(layers), :, np.arange(layers)]
+    everything = similarity.pooled(within.swapaxes(0, 1), counts)
     assert np.allclose(everything, same, atol=1e-7)
 
 
@@ -191,7 +192,7 @@ def test_every_group_is_the_mean_over_its_prompts(size):
 def any_layer(rows, entries, refits, layers, heads):
     """Stability and proportions for matches in any layer; rows [refit, layer, head, entry]."""
     by_layer = rows.transpose(1, 0, 2, 3).reshape(layers, refits * heads, -1)
-    across = similarity.similarities([(by_layer, entries)], len(entries)).across
+    _, across, _ = similarity.similarities([(by_layer, entries)], len(entries))
     across = across.reshape(layers, refits, heads, layers, refits, heads)
     found = []
     for layer in across:

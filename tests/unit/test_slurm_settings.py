@@ -9,9 +9,9 @@ import pytest
 import yaml
 import yte
 
-from headstability import slurm
 from headstability.errors import UserError
-from headstability.slurm import (
+from headstability.workflow import slurm
+from headstability.workflow.slurm import (
     Site,
     check_site,
     load_site,

@@ -1,19 +1,17 @@
 """Architectures with a source: what a config may say, and what follows from it."""
 
 import copy
-from pathlib import Path
 
 import pytest
 import yaml
+from plans import plan_of_config
 
-from headstability.config_check import check_config
 from headstability.errors import UserError
-from headstability.jobs import Parameters, expected_files, job_parameter
-from headstability.source_places import Place
-from headstability.study import Study
-from headstability.why import config_key
+from headstability.study.check import check_config
+from headstability.study.derived import key_in_words
+from headstability.study.sources import Place
+from headstability.study.study import Study
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 COMMIT = "a1148a78942455dea94e971632a8b48159c64e86"
 BASE = yaml.safe_load(
     f"""
@@ -142,11 +140,21 @@ def test_a_missing_file_is_named_by_its_key(tmp_path, monkeypatch):
     assert text in str(error.value)
 
 
-def test_every_cell_is_made_by_one_rule():
-    study = Study(edited())
-    made = {}
-    for path, rule in expected_files(study):
-        assert made.setdefault(path, rule) == rule, path
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the local weights, each of a content of its own."""
+    for name in ("a", "b", "a-wd", "b-wd"):
+        place = tmp_path / "models" / name
+        place.mkdir(parents=True)
+        (place / "config.json").write_text("{}")
+        (place / "model.safetensors").write_text(name)
+    return tmp_path
+
+
+def test_every_cell_is_made_by_one_rule(folder):
+    study, plan = Study(edited()), plan_of_config(edited(), folder)
+    made = {path: job.rule for job in plan.jobs for path in job.outputs}
+    assert len(made) == sum(len(job.outputs) for job in plan.jobs)
     of_cells = {p: r for p, r in made.items() if p.endswith(("provenance.json", "download.json"))}
     assert set(of_cells) == {*study.every(study.paths.provenance)} | {
         path for path in study.every(study.paths.download) if "/theirs/" in path
@@ -157,44 +165,47 @@ def test_every_cell_is_made_by_one_rule():
     assert not any("/theirs/" in p or "/local/" in p for p in made if p.endswith("training.csv"))
 
 
-def test_reasons_name_keys_of_the_config():
-    """Of imports and of the comparison with the paper, which other studies' tests leave out."""
-    study = Study(edited())
+def test_reasons_name_keys_of_the_config(folder):
+    """Of imports, which other studies' tests leave out."""
     cell = {"architecture": "theirs", "weight_decay": "0", "refit": "seed1"}
+    jobs = [job for job in plan_of_config(edited(), folder).jobs if job.wildcards == cell]
     found = {
-        (rule, place): config_key(rule, cell, place)
-        for rule in ("download_weights", "import_weights", "published")
-        for place in job_parameter(study, rule, cell, {})["spec"]
+        (job.rule, place): key_in_words(place, cell)
+        for job in jobs
+        for place in job.parameter["spec"]
     }
     source = "architectures.theirs.source"
     assert found["download_weights", "places"] == found["import_weights", "places"] == source
-    assert found["import_weights", "sha256"] == f"{source}.sha256"
-    assert found["import_weights", "activation"] == f"{source}.activation"
-    assert found["import_weights", "content"] == f"{source}.path (content)"
+    assert found["import_weights", f"{source}.sha256"] == f"{source}.sha256"
+    assert found["import_weights", "source_activation"] == f"{source}.activation"
+    content = f"{source}.path (content of the files)"
+    assert found["import_weights", "source_content"] == content
     assert found["import_weights", "shape"] == "architectures.theirs"
-    assert found["import_weights", "training"] == "training"
-    assert found["published", "shapes"] == "architectures"
-    assert found["published", "anchor"].startswith("refits")
 
 
-def test_what_an_import_depends_on(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    cell = {"architecture": "theirs", "weight_decay": "0", "refit": "seed1"}
-    study, other = Study(edited()), Study(edited(training__learning_rate=1.0e-3))
-    ours = {**cell, "architecture": "ours"}
-    one, two = (Parameters(item, SCRIPTS) for item in (study, other))
-    assert one.of("import_weights", cell) == two.of("import_weights", cell)
-    assert one.of("train", ours) != two.of("train", ours)
-    moved = edited(architectures__theirs__source__revision="0" * 40)
-    three = Parameters(Study(moved), SCRIPTS)
-    cache = {"step": "30", "prompts": "passages"}
-    assert one.of("cache", cell | cache) != three.of("cache", cell | cache)
-    assert one.of("cache", ours | cache) == three.of("cache", ours | cache)
-    folder = tmp_path / "models" / "a"
-    folder.mkdir(parents=True)
-    local = {**cell, "architecture": "local"}
-    contents = []
-    for text in ("{}", "{ }"):
-        (folder / "config.json").write_text(text)
-        contents.append(Parameters(study, SCRIPTS).of("import_weights", local))
-    assert contents[0] != contents[1]
+def test_what_an_import_depends_on(folder):
+    def parameters(**changes):
+        plan = plan_of_config(edited(**changes), folder)
+        of_cells = [job for job in plan.jobs if "refit" in job.wildcards]
+        found = {}
+        for job in of_cells:
+            cell = job.wildcards["architecture"], job.wildcards["weight_decay"]
+            found[job.rule, *cell, job.wildcards["refit"]] = plan.parameter(job)
+        return found
+
+    def changed(after):
+        assert before.keys() == after.keys()
+        return {(key[0], key[1]) for key in before if before[key] != after[key]}
+
+    before = parameters()
+    trained = changed(parameters(training__learning_rate=1.0e-3))
+    assert ("train", "ours") in trained
+    assert {architecture for _, architecture in trained} == {"ours"}
+    moved = changed(parameters(architectures__theirs__source__revision="0" * 40))
+    assert {("download_weights", "theirs"), ("import_weights", "theirs")} < moved
+    assert ("cache", "theirs") in moved
+    assert {architecture for _, architecture in moved} == {"theirs"}
+    (folder / "models/a/config.json").write_text("{ }")
+    after = parameters()
+    assert ("import_weights", "local") in changed(after)
+    assert {key[1:] for key in before if before[key] != after[key]} == {("local", "0", "seed1")}

@@ -9,20 +9,21 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
+from plans import plan_of_config
 from test_study import config
 
-from headstability import follow as follow_module
-from headstability import liveness
-from headstability.follow import follow
-from headstability.jobs import Parameters, canonical, expected_files, planned_jobs
-from headstability.liveness import begin_run, last_run
-from headstability.paths import fill
-from headstability.progress import Progress, last_reading
-from headstability.status import Observer
-from headstability.status_text import headline, overview
-from headstability.study import Study
+from headstability.monitor import follow as follow_module
+from headstability.monitor.follow import follow
+from headstability.monitor.status import Observer
+from headstability.monitor.text import headline, overview
+from headstability.storage import locks
+from headstability.storage.locks import begin_run, last_run
+from headstability.storage.progress import JobStatus
+from headstability.study.paths import fill
+from headstability.study.study import Study
+from headstability.workflow.parameters import canonical
 
-SCRIPTS = Path(liveness.__file__).resolve().parents[1]
+SCRIPTS = Path(locks.__file__).resolve().parents[2]
 NOW = 2_000_000_000.0
 STARTED = NOW - 600
 
@@ -42,6 +43,17 @@ def raw():
 def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return Study(raw())
+
+
+def plan():
+    """The jobs of the study as they would run."""
+    return plan_of_config(raw())
+
+
+def parameter_of(rule, **wildcards):
+    """The parameter of a job, as text."""
+    (found,) = (job for job in plan().jobs if job.rule == rule and job.wildcards == wildcards)
+    return canonical(plan().parameter(found))
 
 
 def touch(path, when=NOW - 300, text=""):
@@ -64,68 +76,50 @@ def log_of(rule, wildcards):
 
 def finish(study, rule, seconds=10.0, begun=STARTED, parameter=None, **wildcards):
     """A finished job, or all jobs of a rule."""
-    for name, values, outputs in planned_jobs(study):
-        if name == rule and wildcards.items() <= values.items():
+    for planned in plan().jobs:
+        if planned.rule == rule and wildcards.items() <= planned.wildcards.items():
             content = {
                 "rule": rule,
-                "log": [log_of(rule, values)],
+                "log": [log_of(rule, planned.wildcards)],
                 "starttime": begun,
                 "endtime": begun + seconds,
                 "params": [repr(parameter)] if parameter else [],
             }
-            for output in outputs:
+            for output in planned.outputs:
                 touch(output)
                 touch(record("metadata", output), text=json.dumps(content))
 
 
 def begin(study, rule, when=NOW - 20, job=None, **wildcards):
     """Mark jobs as begun, as Snakemake does; `job`: their number on a cluster."""
-    for name, values, outputs in planned_jobs(study):
-        if name == rule and wildcards.items() <= values.items():
-            for output in outputs:
+    for planned in plan().jobs:
+        if planned.rule == rule and wildcards.items() <= planned.wildcards.items():
+            for output in planned.outputs:
                 touch(record("incomplete", output), when, json.dumps({"external_jobid": job}))
 
 
 def run(monkeypatch, held=True, here=True, started=STARTED):
-    found = liveness.Run(started, here, held)
-    monkeypatch.setattr("headstability.status.last_run", lambda study: found)
+    found = locks.Run(started, here, held)
+    monkeypatch.setattr("headstability.monitor.status.last_run", lambda study: found)
 
 
 CELL = {"architecture": "small", "weight_decay": "0", "refit": "seed1"}
-LINE = "small/wd0/seed1:  25 % [#####               ] 10/40, 00:33 left, loss 4.130, 1,206 tokens/s"
+# Of steps of 512 tokens.
+PROGRESS = {"done": 10, "total": 40, "rate": 30 / 33, "note": "loss 4.130, 465 tokens/s"}
 
 
-def training_log(study, text=f"{LINE}\n", when=NOW - 5, **wildcards):
+def training_log(study, when=NOW - 5, said=None, **wildcards):
+    """The log of a training and what it says of itself: how far it is, unless told otherwise."""
     paths = study.paths
-    touch(fill(paths.log_of(f"train/{paths.cell_name}"), **{**CELL, **wildcards}), when, text)
+    log = fill(paths.log_of(f"train/{paths.cell_name}"), **{**CELL, **wildcards})
+    touch(log, when)
+    status = JobStatus(log)
+    status.say(**said or {"progress": PROGRESS})
+    os.utime(status.path, (when, when))
 
 
-def look(study, parameters=None):
-    return Observer(study, parameters).look(NOW)
-
-
-# --- progress lines -----------------------------------------------------------------------
-
-
-def test_progress_lines_are_read_as_they_are_written(capsys):
-    progress = Progress("deep/wd0/seed1", 700, done=100, interval=0)
-    progress.started -= 50
-    progress.update(400, "loss 4.107, 60,843 tokens/s")
-    text = capsys.readouterr().err
-    reading = last_reading(f"resumed\n{LINE}\n{text}later words: 3 % of it\n")
-    assert (reading.done, reading.total) == (400, 700)
-    assert reading.note == "loss 4.107, 60,843 tokens/s"
-    assert reading.seconds == pytest.approx(50, abs=2)
-    progress.update(700)
-    assert last_reading(capsys.readouterr().err).note == ""
-    Progress("x", 5, interval=-1).update(0, "begun")
-    assert last_reading(capsys.readouterr().err).seconds is None
-    assert last_reading("two/wd0/seed1: resumed at step 3 of 10") is None
-
-
-@pytest.mark.parametrize(("left", "seconds"), [("00:33", 33), ("12:05", 725), ("2:00:01", 7201)])
-def test_times_left_in_seconds(left, seconds):
-    assert last_reading(LINE.replace("00:33", left)).seconds == seconds
+def look(study):
+    return Observer(study, plan()).look(NOW)
 
 
 # --- states -------------------------------------------------------------------------------
@@ -140,15 +134,8 @@ def test_nothing_there_is_not_started(study):
     assert snapshot.counts["cells"] == {"waiting": 8}
 
 
-def test_every_expected_file_belongs_to_one_job(study):
-    paths = [path for _, _, outputs in planned_jobs(study) for path in outputs]
-    assert sorted(paths) == sorted(path for path, _ in expected_files(study))
-    trainings = [outputs for rule, _, outputs in planned_jobs(study) if rule == "train"]
-    assert {len(outputs) for outputs in trainings} == {3}, "weights, table and provenance"
-
-
 def test_all_there_is_complete(study):
-    for path, _ in expected_files(study):
+    for path in plan().expected:
         touch(path)
     text = overview(look(study))
     assert "complete" in text
@@ -171,7 +158,7 @@ def test_a_running_training_shows_step_loss_speed_and_time(study, monkeypatch):
     text = overview(snapshot)
     assert "a run is going on since" in text
     line = next(line for line in text.splitlines() if "train small/wd0/seed1" in line)
-    assert line.endswith("step 10 of 40 (25%), loss 4.130, 1,206 tokens/s, 00:33 left")
+    assert line.endswith("step 10 of 40 (25%), loss 4.130, 465 tokens/s, 00:33 left")
     assert "2 of 8 cells" in headline(snapshot)
     assert "step 10 of 40 (25%), loss 4.130" in headline(snapshot)
     assert "\x1b" not in text
@@ -249,29 +236,26 @@ def test_jobs_on_a_cluster_wait_there_until_they_write(study, monkeypatch):
 def test_failures_of_the_last_run_are_named(study, monkeypatch):
     run(monkeypatch, held=False)
     message = "small/wd0/seed1: the loss is not finite at step 3 of 40"
-    training_log(study, f"\nError in train: {message}\n\nTraceback ...\n")
-    training_log(study, "Error in train: of a former run\n", when=STARTED - 5, refit="seed2")
-    stopped = "small/wd0.1/seed1: stopped by SIGTERM after step 2 of 40; the state is saved, run"
-    stopped = f"Error in train: {stopped} the same command again to go on"
-    training_log(study, stopped, weight_decay="0.1")
+    training_log(study, said={"failure": f"{message}\nand so on", "stopped": False})
+    former = {"failure": "of a former run", "stopped": False}
+    training_log(study, said=former, when=STARTED - 5, refit="seed2")
+    training_log(study, said={"failure": "on request", "stopped": True}, weight_decay="0.1")
     text = overview(look(study))
-    assert f"results/demo/logs/train/small/wd0/seed1.log: {message}" in text
+    assert f"results/demo/logs/train/small/wd0/seed1.log: {message}\n" in f"{text}\n"
     assert text.count(".log:") == 1
 
 
 def test_results_of_another_config_count_as_waiting(study):
-    parameters = Parameters(study, SCRIPTS)
-    now = canonical(parameters.of("train", CELL))
+    now = parameter_of("train", **CELL)
     finish(study, "train", parameter=now, **CELL)
     other = {**CELL, "refit": "seed2"}
     finish(study, "train", parameter=now.replace('"steps": 40', '"steps": 41'), **other)
-    assert look(study, parameters).counts["cells"] == {"done": 1, "waiting": 7}
-    assert look(study).counts["cells"] == {"done": 2, "waiting": 6}
+    assert look(study).counts["cells"] == {"done": 1, "waiting": 7}
 
 
 def test_records_are_read_again_when_they_change(study):
-    observer = Observer(study, Parameters(study, SCRIPTS))
-    now = canonical(observer.parameters.of("train", CELL))
+    observer = Observer(study, plan())
+    now = parameter_of("train", **CELL)
     finish(study, "train", parameter=now.replace('"steps": 40', '"steps": 41'), **CELL)
     assert observer.look(NOW).counts["cells"] == {"waiting": 8}
     finish(study, "train", 11.0, parameter=now, **CELL)
@@ -295,7 +279,8 @@ def test_a_run_is_known_until_its_process_is_gone(study, tmp_path):
     Path(".snakemake").mkdir()
     assert last_run("demo") is None
     program = (
-        "import time; from headstability.liveness import begin_run; begin_run('demo');"
+        "import time; from headstability.storage.locks import begin_run, mark_running;"
+        "mark_running(); begin_run('demo');"
         "print('begun', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(
@@ -326,7 +311,7 @@ def test_without_a_place_for_its_mark_a_run_goes_on(study):
 def test_a_line_follows_cells_as_they_finish(study, monkeypatch):
     lines = []
     finish(study, "train", **CELL)
-    end = follow(Observer(study), lines.append, interval=0.02)
+    end = follow(Observer(study, plan()), lines.append, interval=0.02)
     time.sleep(0.2)
     assert lines == [], "nothing has changed"
     finish(study, "train", refit="seed2")
@@ -344,7 +329,7 @@ def test_a_line_follows_cells_as_they_finish(study, monkeypatch):
 
 def test_a_line_appears_now_and_then_in_any_case(study):
     lines = []
-    end = follow(Observer(study), lines.append, interval=0.02, longest=0.1)
+    end = follow(Observer(study, plan()), lines.append, interval=0.02, longest=0.1)
     deadline = time.monotonic() + 60
     while len(lines) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -13,13 +13,16 @@ import pytest
 import torch
 from test_model import SHAPES, random_model
 
-from headstability.activations import activations
-from headstability.caches import open_cache, verify_cache, write_cache
+from headstability.analysis.activations import activations
+from headstability.analysis.streams import residual_pairs, stream_norms, weight_norms
+from headstability.analysis.weight_norms import (
+    matrix_norms,
+    weight_matrices,
+    weight_norm,
+)
 from headstability.errors import UserError
-from headstability.norms import stream_norms, weight_norms
-from headstability.residual import residual_pairs
+from headstability.storage.stores import open_cache, verify_cache, write_cache
 from headstability.tables import streams as tables
-from headstability.weight_norms import matrix_norms, own_matrices, weight_matrices, weight_norm
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 PROMPTS = [[3, 1, 4, 1, 5], [3, 9, 2], [3, 2, 6, 5, 3, 5, 8, 9], [3, 7, 9]]
@@ -118,14 +121,11 @@ def test_weight_norms_agree_with_naive_loops(refits):
 
 
 def test_what_every_output_shares_is_no_part_of_a_writing_norm():
-    rng = np.random.default_rng(0)
-    weights = {
-        "blocks.0.attention.qkv.weight": rng.normal(size=(12, 4)),
-        "blocks.0.attention.out.weight": rng.normal(size=(4, 4)),
-    }
-    shifted = dict(weights)
-    shifted["blocks.0.attention.out.weight"] = weights["blocks.0.attention.out.weight"] + 7.0
-    norms, after = (matrix_norms(own_matrices(each, 1)) for each in (weights, shifted))
+    model = random_model(SHAPES[1])
+    norms = matrix_norms(weight_matrices(model))
+    for block in model.blocks:
+        block.attention.out.weight += 7.0
+    after = matrix_norms(weight_matrices(model))
     assert after["W_O"] == pytest.approx(norms["W_O"])
     assert list(norms) == ["W_Q", "W_K", "W_V", "W_O"]
 
@@ -219,7 +219,7 @@ def test_weight_norms_table(layers):
 def test_norms_are_the_same_bits_with_any_number_of_threads():
     program = (
         "import numpy as np\n"
-        "from headstability.weight_norms import matrix_norms\n"
+        "from headstability.analysis.weight_norms import matrix_norms\n"
         "draw = np.random.default_rng(0)\n"
         "layers = [{'W_Q': draw.normal(size=(300, 400))} for _ in range(8)]\n"
         "print(matrix_norms(layers)['W_Q'].tobytes().hex())\n"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from plans import plan_of_config
 
-from headstability.jobs import expected_files
-from headstability.study import Study
+from headstability.study.study import Study
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
 # Conditions and cells.
@@ -21,8 +21,12 @@ SIZES = {
 }
 
 
+def read(name):
+    return yaml.safe_load((STUDIES / f"{name}.yaml").read_text())
+
+
 def study(name):
-    return Study(yaml.safe_load((STUDIES / f"{name}.yaml").read_text()))
+    return Study(read(name))
 
 
 def test_every_study_is_listed():
@@ -49,7 +53,7 @@ def test_the_paper_has_26_conditions_and_1210_cells():
 @pytest.mark.parametrize("name", ["paper", "released"])
 def test_a_cell_keeps_at_most_12_files(name):
     counts = {}
-    for path, _ in expected_files(study(name)):
+    for path in plan_of_config(read(name)).expected:
         if "/cells/" in path:
             cell = "/".join(path.split("/")[:6])
             counts[cell] = counts.get(cell, 0) + 1

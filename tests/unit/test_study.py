@@ -4,13 +4,14 @@ import copy
 import re
 
 import pytest
+from plans import plan_of_config
 from snakemake.io import regex_from_filepattern
 
-from headstability import specs
-from headstability.catalogue import FIGURES, TABLES
 from headstability.errors import UserError
-from headstability.paths import fill, format_weight_decay
-from headstability.study import Study
+from headstability.registry.rows import FIGURES
+from headstability.study import derived
+from headstability.study.paths import fill, format_weight_decay
+from headstability.study.study import Study
 
 
 def config(**edits):
@@ -69,21 +70,24 @@ def test_crossed_refits():
     study = Study(config(refits={"init_seeds": [2, 1], "data_seeds": [7, 5]}))
     assert study.refit_names() == ["init1-data5", "init1-data7", "init2-data5", "init2-data7"]
     assert study.anchor == "init2-data7"
-    seeds = specs.train(study, "small", "0", "init1-data7")
-    assert (seeds["init_seed"], seeds["data_seed"]) == (1, 7)
+    assert derived.value_of(study, "cell_seeds", {"refit": "init1-data7"}) == {
+        "init_seed": 1,
+        "data_seed": 7,
+    }
 
 
 def test_order_of_listing_moves_the_anchor_and_nothing_else():
     first, second = Study(config(refits=[3, 1, 2])), Study(config(refits=[1, 2, 3]))
     assert (first.anchor, second.anchor) == ("seed3", "seed1")
     assert first.cells() == second.cells()
-    assert specs.refits(first) == specs.refits(second)
-    assert specs.grid(first) == specs.grid(second)
+    assert first.refit_names() == second.refit_names()
+    assert derived.value_of(first, "seeds", {}) == derived.value_of(second, "seeds", {})
+    assert first.conditions() == second.conditions()
 
 
 def test_both_seeds_of_a_cell_are_its_seed():
-    seeds = specs.train(Study(config()), "small", "0", "seed3")
-    assert (seeds["init_seed"], seeds["data_seed"]) == (3, 3)
+    seeds = derived.value_of(Study(config()), "cell_seeds", {"refit": "seed3"})
+    assert seeds == {"init_seed": 3, "data_seed": 3}
 
 
 @pytest.mark.parametrize(
@@ -108,8 +112,8 @@ def test_spelling_of_weight_decays(value, text):
 
 
 def test_the_weight_decay_of_the_path_is_the_one_trained_with():
-    study = Study(config(weight_decays=[1e-05]))
-    assert specs.train(study, "small", "0.00001", "seed1")["weight_decay"] == 1e-05
+    cells = Study(config(weight_decays=[1e-05])).cells()
+    assert {float(cell["weight_decay"]) for cell in cells} == {1e-05}
 
 
 @pytest.mark.parametrize(("tokens", "steps"), [(512, 1), (1023, 1), (1024, 2), (51200, 100)])
@@ -158,50 +162,13 @@ def test_long_lists_are_cut():
     assert "seed21" not in str(caught.value)
 
 
-def adjusted_patterns(paths):
-    names = ("pairs", "without_prompts", "matches", "heads")
-    return [getattr(paths, f"adjusted_{name}") for name in names]
-
-
-def outputs(study):
-    """Every output the rules make for this study, as paths."""
-    paths = study.paths
-    made = [paths.documents, paths.tokenizer, paths.tokens]
-    made += [paths.train_tokens, paths.held_out_tokens]
-    by_condition = [paths.stability_heads, paths.stability_pairs, paths.stability_matches]
-    by_condition += [paths.residual, paths.norms_streams, paths.norms_weights]
-    for prompts in study.config.prompts:
-        made.append(fill(paths.prompts, prompts=prompts))
-        for step in study.checkpoint_steps:
-            made += study.every(paths.cache, step=step, prompts=prompts)
-            made += study.every(paths.ablation, step=step, text=prompts)
-            for pattern in by_condition:
-                made += study.every(pattern, step=step, prompts=prompts)
-            for pattern in (paths.stability_cross_layer, paths.stability_commonness):
-                made += study.every(pattern, step=step, prompts=prompts)
-            for pattern in (paths.role_scores, paths.role_heads, paths.role_stability):
-                made += study.every(pattern, step=step, prompts=prompts)
-            for pattern in (paths.similarity, paths.prompt_length):
-                made += study.every(pattern, step=step, prompts=prompts)
-            for pattern in adjusted_patterns(paths):
-                made += study.every(pattern, step=step, prompts=prompts)
-    for step in study.checkpoint_steps:
-        made += study.every(paths.checkpoint, step=step) + study.every(paths.perplexity, step=step)
-    made += study.every(paths.training) + study.every(paths.provenance) + study.every(paths.refits)
-    made += study.figure_paths()
-    made.append(paths.claims_report)
-    for name in TABLES:
-        made += study.every(paths.table_of(name))
-    return made
-
-
 def matches(pattern, path):
     return re.match(regex_from_filepattern(pattern), path)
 
 
 def test_outputs_of_the_study_are_known():
-    study = Study(config())
-    made = outputs(study)
+    study, plan = Study(config()), plan_of_config(config())
+    made = [path for job in plan.jobs for path in job.outputs] + plan.on_request
     assert len(set(made)) == len(made) > 100
     for path in made:
         assert not matches(study.unknown_output_pattern, path), path
@@ -226,6 +193,18 @@ def test_misspelt_outputs_are_explained(path, words):
     assert matches(study.unknown_output_pattern, path)["unknown"] == path
     message = str(study.unknown_output(path))
     assert [word for word in words if word not in message] == []
+
+
+def test_figures_of_a_weight_decay_alone():
+    """meta_sne is drawn once a weight decay, over all architectures."""
+    study = Study(config())
+    found = [path for path in study.figure_paths("meta_sne") if path.endswith(".png")]
+    assert found == [f"results/demo/figures/meta_sne/wd{decay}.png" for decay in ("0.1", "0")]
+    for path in found:
+        assert not matches(study.unknown_output_pattern, path)
+    wrong = "results/demo/figures/meta_sne.png"
+    assert matches(study.unknown_output_pattern, wrong)
+    assert "meta_sne/wd{weight_decay}" in str(study.unknown_output(wrong))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstability import statistics
-from headstability.ablation import AblationResult, ablation_table
-from headstability.files import write_csv
+from headstability.analysis.ablation import AblationResult, ablation_table
+from headstability.measures import uncertainty as statistics
+from headstability.storage.files import write_csv
 from headstability.tables import ablation as ablation_tables
 from headstability.tables import reading
 from headstability.tables import stability as stability_tables
@@ -94,7 +94,7 @@ def test_stability_ablation_table(stability):
     rng = np.random.default_rng(1)
     ablations = by_method(stability)
     ablations["delta_loss"] = rng.normal(size=len(ablations))
-    heads = ablation_tables.heads_table(stability, ablations)
+    heads = ablation_tables.heads_tables(stability, ablations)["heads"]
     assert len(heads) == len(ablations) == 2 * len(stability)
     table = ablation_tables.stability_ablation_table(heads)
     for _, group in heads.groupby(["architecture", "weight_decay", "method", "refit", "layer"]):
@@ -115,7 +115,7 @@ def test_heads_table_refuses_doubled_heads(stability):
     ablations = by_method(stability)
     doubled = pd.concat([ablations, ablations.iloc[:1]])
     with pytest.raises(pd.errors.MergeError):
-        ablation_tables.heads_table(stability, doubled)
+        ablation_tables.heads_tables(stability, doubled)
 
 
 def test_dead_layers_cost_under_a_tenth_of_the_undecayed(stability):
@@ -127,7 +127,7 @@ def test_dead_layers_cost_under_a_tenth_of_the_undecayed(stability):
     flagged = table[table["dead"].astype(bool)]
     assert flagged[["weight_decay", "method", "layer"]].to_numpy().tolist() == [["0.1", "zero", 2]]
     assert flagged["mean_delta_loss"].iloc[0] == pytest.approx(0.29 / 3)
-    heads = ablation_tables.heads_table(stability, ablations)
+    heads = ablation_tables.heads_tables(stability, ablations)["heads"]
     assert heads["dead"].sum() == 9
     assert set(heads[heads["dead"]]["layer"]) == {2}
     alone = ablation_tables.dead_heads_table(ablations[ablations["weight_decay"] == "0.1"])
@@ -135,26 +135,36 @@ def test_dead_layers_cost_under_a_tenth_of_the_undecayed(stability):
 
 
 def test_stacking_conditions(tmp_path):
-    for name in ("a", "b"):
-        write_csv(tmp_path / name, pd.DataFrame({"layer": [1, 2]}))
-    labels = [
-        {"architecture": "x", "weight_decay": "0", "refit": "seed1"},
-        {"architecture": "x", "weight_decay": "0.1", "refit": "seed1"},
-    ]
-    stacked = reading.read_conditions(labels, [tmp_path / "a", tmp_path / "b"])
+    pattern = f"{tmp_path}/{{architecture}}/wd{{weight_decay}}/{{refit}}.csv"
+    paths = [tmp_path / "x" / f"wd{decay}" / "seed1.csv" for decay in ("0", "0.1")]
+    for path in paths:
+        write_csv(path, pd.DataFrame({"layer": [1, 2]}))
+    labels = ("architecture", "weight_decay", "refit")
+    stacked = reading.read_labelled(paths, pattern, labels)
     assert stacked.columns.tolist() == ["architecture", "weight_decay", "refit", "layer"]
     assert stacked["weight_decay"].tolist() == ["0", "0", "0.1", "0.1"]
 
 
-def test_tables_of_cells_are_labelled_refits_of_a_condition_together(tmp_path):
-    paths = [tmp_path / name for name in "abcd"]
+def test_tables_of_refits_are_labelled(tmp_path):
+    paths = [tmp_path / name for name in "ab"]
     for number, path in enumerate(paths):
         write_csv(path, pd.DataFrame({"head": [1, 2], "value": number}))
-    conditions = [{"weight_decay": "0"}, {"weight_decay": "0.1"}]
-    table = reading.read_cells(conditions, ["seed2", "seed10"], paths)
+    table = reading.read_refits(["seed2", "seed10"], paths)
+    assert list(table) == ["refit", "head", "value"]
+    assert table["value"].tolist() == [0, 0, 1, 1]
+    assert table["refit"].tolist() == ["seed2"] * 2 + ["seed10"] * 2
+    with pytest.raises(ValueError, match="zip"):
+        reading.read_refits(["seed2"], paths)
+
+
+def test_tables_of_cells_are_labelled_refits_of_a_condition_together(tmp_path):
+    pattern = f"{tmp_path}/wd{{weight_decay}}/{{refit}}.csv"
+    cells = [(decay, refit) for decay in ("0", "0.1") for refit in ("seed2", "seed10")]
+    paths = [tmp_path / f"wd{decay}" / f"{refit}.csv" for decay, refit in cells]
+    for number, path in enumerate(paths):
+        write_csv(path, pd.DataFrame({"head": [1, 2], "value": number}))
+    table = reading.read_labelled(paths, pattern, ("weight_decay", "refit"))
     assert list(table) == ["weight_decay", "refit", "head", "value"]
     assert table["value"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert table["refit"].tolist() == (["seed2"] * 2 + ["seed10"] * 2) * 2
     assert table["weight_decay"].tolist() == ["0"] * 4 + ["0.1"] * 4
-    with pytest.raises(ValueError, match="zip"):
-        reading.read_cells(conditions, ["seed2"], paths)

@@ -3,12 +3,23 @@
 from pathlib import Path
 
 import pytest
-from test_status import CELL, STARTED, begin, finish, log_of, look, raw, run, touch, training_log
+from test_status import (
+    CELL,
+    STARTED,
+    begin,
+    finish,
+    log_of,
+    look,
+    plan,
+    raw,
+    run,
+    touch,
+    training_log,
+)
 
-from headstability.jobs import planned_jobs
-from headstability.paths import fill
-from headstability.status_text import duration, headline, overview
-from headstability.study import Study
+from headstability.monitor.text import duration, headline, overview
+from headstability.study.paths import fill
+from headstability.study.study import Study
 
 
 @pytest.fixture
@@ -18,7 +29,7 @@ def study(tmp_path, monkeypatch):
 
 
 def finish_all_but(study, *rules, seconds=10.0):
-    for rule in {rule for rule, _, _ in planned_jobs(study)} - set(rules):
+    for rule in {job.rule for job in plan().jobs} - set(rules):
         finish(study, rule, seconds)
 
 
@@ -36,9 +47,9 @@ def test_time_left_is_that_of_finished_jobs_of_the_same_architecture(study):
 def test_benchmarks_count_before_records_which_hold_waiting(study):
     finish_all_but(study, "train")
     finish(study, "train", 1000, refit="seed1")
-    for rule, values, _ in planned_jobs(study):
-        if rule == "train":
-            path = Path(log_of(rule, values).replace("/logs/", "/benchmarks/"))
+    for job in plan().jobs:
+        if job.rule == "train":
+            path = Path(log_of(job.rule, job.wildcards).replace("/logs/", "/benchmarks/"))
             touch(path.with_suffix(".tsv"), text="s\th:m:s\n7.5\t0:00:07\n")
     snapshot = look(study)
     assert snapshot.left * snapshot.at_once == pytest.approx(4 * 7.5)
@@ -50,7 +61,7 @@ def test_a_running_training_tells_of_those_to_come(study, monkeypatch):
     begin(study, "train", **CELL)
     training_log(study)
     snapshot = look(study)
-    one = 40 * 8 * 64 / 1206
+    one = 40 * 33 / 30
     width, layers, vocabulary = 16, 2, 300
     small = 2 * (layers * 12 * width**2 + vocabulary * width) + 4 * layers * 64 * width
     width, layers = 32, 4
@@ -88,7 +99,7 @@ def test_jobs_side_by_side_share_the_time_but_not_below_the_longest(study, monke
 def test_kinds_that_have_not_finished_make_it_at_least(study):
     finish_all_but(study, "stability", "layer_stability", "draw_pairwise")
     snapshot = look(study)
-    jobs = [rule for rule, _, _ in planned_jobs(study)]
+    jobs = [job.rule for job in plan().jobs]
     assert snapshot.uncounted == jobs.count("stability") + 1 + jobs.count("draw_pairwise")
     assert "at least" in headline(snapshot)
     assert f"{snapshot.uncounted} jobs are of kinds none of which has finished" in overview(

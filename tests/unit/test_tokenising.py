@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from test_tokens import TEXTS, tokenise
 
-from headstability import tokenising
-from headstability.corpus import Document, write_documents
 from headstability.errors import UserError
-from headstability.tokenising import write_tokens
-from headstability.tokenization import BOS, save_tokenizer, train_tokenizer
-from headstability.tokens import open_tokens
+from headstability.text import encoding as tokenising
+from headstability.text.corpus import Document, write_documents
+from headstability.text.encoding import write_tokens
+from headstability.text.token_files import open_tokens
+from headstability.text.tokenizers import BOS, save_tokenizer, train_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -90,5 +90,5 @@ def test_ids_are_taken_as_they_are(tokenizer, paths):
 def test_ids_of_another_tokenizer_are_refused(tokenizer, paths):
     documents = [Document("a#7", "", "train", [5, 300]), Document("b", "", "held_out", [1])]
     write_documents(paths["documents"], documents)
-    with pytest.raises(UserError, match=r"a#7 holds the token id 300, the tokenizer has 300"):
+    with pytest.raises(UserError, match=r"a#7 holds the token id 300, but the tokenizer has 300"):
         write_tokens(tokenizer, None, paths, Path(paths["manifest"]).parent / ".resume")

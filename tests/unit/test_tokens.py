@@ -12,20 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstability import tokenising
-from headstability.corpus import Document, write_documents
 from headstability.errors import DamagedFile, UserError
-from headstability.files import read_json, sha256_file
-from headstability.prompts import make_prompts, passages, prompts_from_file
-from headstability.tokenising import write_tokens
-from headstability.tokenization import (
+from headstability.storage.files import read_json, sha256_file
+from headstability.text import encoding as tokenising
+from headstability.text.corpus import Document, write_documents
+from headstability.text.encoding import write_tokens
+from headstability.text.prompts import make_prompts, passages, prompts_from_file
+from headstability.text.token_files import TokenFile, open_tokens
+from headstability.text.tokenizers import (
     BOS,
     encode,
     load_tokenizer,
     save_tokenizer,
     train_tokenizer,
 )
-from headstability.tokens import TokenFile, open_tokens
 
 TEXTS = [
     "The state of the union is strong, and the union of the states is stronger.",
@@ -56,7 +56,7 @@ def test_any_text_survives(tokenizer, text):
 def test_a_tokenizer_is_the_same_bytes_every_time(tmp_path):
     """In other processes too: hashing of text is seeded differently in each."""
     program = (
-        "import sys; from headstability.tokenization import *; import test_tokens as t; "
+        "import sys; from headstability.text.tokenizers import *; import test_tokens as t; "
         "save_tokenizer(train_tokenizer(t.TEXTS, 300), sys.argv[1])"
     )
     here = Path(__file__).resolve()
@@ -313,7 +313,7 @@ def test_passages_depend_on_the_seed():
 def test_too_many_passages_say_which_keys_to_change():
     with pytest.raises(UserError) as caught:
         passages(tokens_of([1, 2, 3]), 9, 2, 0)
-    for word in ("hold 1 passages of 2 tokens", "9 are asked for", "count", "corpus.held_out"):
+    for word in ("hold 1 passages of 2 tokens", "9 are requested", "count", "corpus.held_out"):
         assert word in str(caught.value)
 
 

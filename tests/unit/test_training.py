@@ -6,13 +6,13 @@ import pytest
 import torch
 from test_model import oracle_of
 
-from headstability import losses
-from headstability.errors import UserError
-from headstability.losses import mean_loss
-from headstability.recipe import Cell, Recipe, learning_rate, make_optimizer
-from headstability.shape import Shape
-from headstability.tokens import TokenFile
-from headstability.training import Trainer, publish
+from headstability.errors import Stopped, UserError
+from headstability.models.shape import Shape
+from headstability.text.token_files import TokenFile
+from headstability.training import loss as losses
+from headstability.training.loop import Trainer, publish
+from headstability.training.loss import mean_loss
+from headstability.training.settings import Cell, Recipe, learning_rate, make_optimizer
 
 RECIPE = Recipe(
     steps=12,
@@ -75,7 +75,7 @@ def test_resumed_training_ends_bit_identical(tmp_path, arm, stop_at):
     whole.run(1e9, never)
 
     stopped = trainer(tmp_path / "stopped", cell(**arm))
-    with pytest.raises(UserError, match=f"stopped by SIGTERM after step {stop_at} of 12"):
+    with pytest.raises(Stopped, match=f"stopped by SIGTERM after step {stop_at} of 12"):
         stopped.run(1e9, lambda: "SIGTERM" if stopped.step == stop_at else None)
     again = trainer(tmp_path / "stopped", cell(**arm))
     assert again.resume()

@@ -9,13 +9,13 @@ import torch
 from oracles_foreign import hooked_transformer
 from test_model import SHAPES, random_model
 
-from headstability.activations import activations
-from headstability.caches import write_cache
+from headstability.analysis.activations import activations
 from headstability.errors import UserError
-from headstability.exports.writing import write_transformerlens
-from headstability.shape import Shape
-from headstability.sources.tensors import read_state
-from headstability.sources.transformerlens import from_state_dict, to_state_dict
+from headstability.exchange.exporting import write_transformerlens
+from headstability.exchange.transformerlens import from_state_dict, to_state_dict
+from headstability.hub.tensors import read_state
+from headstability.models.shape import Shape
+from headstability.storage.stores import write_cache
 
 TANH = dataclasses.replace(SHAPES[0], activation="gelu_tanh")
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from headstability import uncertainty
-from headstability.uncertainty import Estimate
+from headstability.measures import uncertainty
+from headstability.measures.uncertainty import Estimate
 
 
 def random_pairs(rng, shape, refits, node=1.0, pair=1.0):

@@ -4,8 +4,8 @@ import pytest
 from benchmarks.simulated import noise_of_pairs
 from scipy import stats
 
-from headstability import variance
-from headstability.uncertainty import over_pairs
+from headstability.measures import variance
+from headstability.measures.uncertainty import over_pairs
 
 
 def crossed(inits, data):

@@ -8,9 +8,9 @@ from benchmarks import coverage, simulated
 from scipy import stats
 from test_uncertainty import random_pairs
 
-from headstability import claims, verdicts
-from headstability.uncertainty import Estimate, Replicated, over_pairs, over_refits
-from headstability.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Part
+from headstability.measures import claims, verdicts
+from headstability.measures.uncertainty import Estimate, Replicated, over_pairs, over_refits
+from headstability.measures.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Part
 
 
 def part(value, reach, delta=0.1, sample=5):

@@ -10,29 +10,29 @@ import pytest
 import torch
 import xarray as xr
 from matplotlib.figure import Figure
+from plans import plan_of_config
 from test_model import SHAPES, random_model
 from test_study import config
 from zarr.errors import ZarrUserWarning
 
-from headstability.activations import activations
-from headstability.caches import open_cache, write_cache
-from headstability.checkpoints import write_tensors, write_weights
-from headstability.corpus import Document, documents_from_jsonl, write_documents
+from headstability.analysis.activations import activations
 from headstability.errors import DamagedFile
-from headstability.files import (
+from headstability.models.checkpoints import write_tensors, write_weights
+from headstability.monitor.verify import Findings, _check, verify_study
+from headstability.plots.style import save_figure
+from headstability.storage.files import (
     sha256_file,
     sidecar,
     write_csv,
     write_json,
     write_text,
 )
-from headstability.jobs import expected_files
-from headstability.plots.style import save_figure
-from headstability.record import record_config
-from headstability.study import Study
-from headstability.tokenising import write_tokens
-from headstability.tokenization import save_tokenizer, train_tokenizer
-from headstability.verify import Findings, _check, verify_study
+from headstability.storage.stores import open_cache, write_cache
+from headstability.study.saved_config import record_config
+from headstability.study.study import Study
+from headstability.text.corpus import Document, documents_from_jsonl, write_documents
+from headstability.text.encoding import write_tokens
+from headstability.text.tokenizers import save_tokenizer, train_tokenizer
 
 ROOT = "results/demo"
 CELL = f"{ROOT}/cells/small/wd0/seed1"
@@ -55,12 +55,10 @@ KINDS = {
 }
 
 
-def small_study():
-    architectures = {"small": config()["architectures"]["small"]}
-    return Study(config(architectures=architectures, weight_decays=[0], refits=2))
-
-
-EXPECTED = [path for path, _ in expected_files(small_study())]
+SMALL = config(
+    architectures={"small": config()["architectures"]["small"]}, weight_decays=[0], refits=2
+)
+EXPECTED = plan_of_config(SMALL).expected
 
 
 def write_all(root):
@@ -349,7 +347,7 @@ def test_what_was_asked_for_is_checked_but_not_missed(tree):
 
 
 def test_the_record_of_the_config_belongs_to_the_study_but_is_no_output(tree):
-    record = Path(small_study().paths.config)
+    record = Path(Study(SMALL).paths.config)
     before = verify_study(ROOT, EXPECTED, record=str(record))
     record_config(record, config())
     assert [path for path, _ in verify_study(ROOT, EXPECTED).orphaned] == [

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from headstability import versions
-from headstability.files import write_json
-from headstability.study import Study
+from headstability.storage.files import write_json
+from headstability.study import saved_config as versions
+from headstability.study.study import Study
 
 CONFIG = {
     "study": "demo",

@@ -9,9 +9,9 @@ from loopback_web import serving_files
 from test_config import edited, problems
 
 from headstability.errors import UserError
-from headstability.sources import web
-from headstability.sources.web import fetch_file
-from headstability.study import Study
+from headstability.hub import web
+from headstability.hub.web import fetch_file
+from headstability.study.study import Study
 
 DATA = pickle.dumps(["a prompt", "another one"])
 SHA256 = hashlib.sha256(DATA).hexdigest()

@@ -7,33 +7,23 @@ import typing
 from pathlib import Path
 
 import pytest
+from plans import plan_of_config
 from pydantic import BaseModel
-from test_study import config, with_files
+from test_study import config
 
-from headstability import specs, why
-from headstability.codehash import code_hashes
-from headstability.files import sha256_file
-from headstability.jobs import (
-    KINDS,
-    canonical,
-    expected_files,
-    job_parameter,
-    undrawn_rules,
-    wildcards_of,
-)
-from headstability.schema import StudyConfig
-from headstability.study import Study
-from headstability.why import (
-    config_key,
+from headstability.monitor.why import (
     differences,
     input_reasons,
     parameter_reasons,
     recorded_jobs,
     recorded_parameter,
 )
+from headstability.storage.files import sha256_file
+from headstability.study.derived import key_in_words
+from headstability.study.schema import StudyConfig
+from headstability.workflow.parameters import canonical
 
-SCRIPTS = Path(why.__file__).resolve().parents[1]
-CODE = code_hashes(SCRIPTS / "train.py")
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 # --- differences --------------------------------------------------------------------------
 
@@ -77,13 +67,10 @@ def is_key(path, kind=StudyConfig):
     return origin is dict and is_key(rest, typing.get_args(kind)[1])
 
 
-# A key may be followed by what it is in brackets; two keys are joined by "and".
-WITHOUT_KEY = {"the files of the study"}
-
-
+# A key may be followed by what it is in brackets; two keys are joined by "and" or "or".
 def real(text):
     text = re.sub(r" \([^()]*\)$", "", text)
-    return text in WITHOUT_KEY or all(is_key(key.split(".")) for key in text.split(" and "))
+    return all(is_key(key.split(".")) for key in re.split(" and | or ", text))
 
 
 def test_the_test_knows_keys_from_others():
@@ -105,120 +92,54 @@ def leaves(spec, place=""):
 
 
 SAVED = {"type": "file", "path": "saved.json"}
-STUDIES = [{}, {"tokenizer": SAVED, "corpus": {"type": "sotu"}}, {"ablation__text": "held_out"}]
 CROSSED = {"init_seeds": [1, 2], "data_seeds": [1, 2]}
-STUDIES.append({"refits": CROSSED, "time_course__steps": [0, 20]})
-
-
-def places(edits):
-    """Every place of every specification: rule, wildcards, place."""
-    study = Study(config(stability__prompts="mine", **edits))
-    found = {}
-    for path, rule in [*expected_files(study), ("", "verify")]:
-        wildcards = wildcards_of(study, rule, path) or {}
-        for place in leaves(job_parameter(study, rule, wildcards, CODE)["spec"]):
-            found[rule, place] = wildcards
-    for name in study.config.prompts:
-        for place in leaves(specs.prompts(study, name)):
-            found["prompts", place] = {"prompts": name}
-    return found
+STUDIES = [
+    {},
+    {"tokenizer": SAVED, "corpus": {"type": "sotu"}},
+    {"ablation__text": "held_out", "stability__prompts": "mine"},
+    {"refits": CROSSED, "time_course__steps": [0, 20]},
+]
 
 
 @pytest.mark.parametrize("edits", STUDIES, ids=str)
-def test_every_place_leads_to_a_key_of_the_config(tmp_path, monkeypatch, edits):
-    monkeypatch.chdir(tmp_path)
-    with_files(tmp_path)
-    found = places(edits)
-    silent = {"stability_ablation_table", "pairwise_table", "weight_decay_contrast_table"}
-    silent |= {"write_transformerlens", "write_huggingface", "published"}  # on request
-    silent |= {"download_weights", "import_weights"}  # of which these studies have none
-    undrawn = undrawn_rules(Study(config(**edits)))
-    assert {rule for rule, _ in found} == {*KINDS, "verify"} - silent - undrawn
-    keys = {(rule, place): config_key(rule, found[rule, place], place) for rule, place in found}
-    assert {name: key for name, key in keys.items() if not real(key)} == {}
-    assert {name for name, key in keys.items() if key in WITHOUT_KEY} == {
-        ("verify", "expected"),
-        ("verify", "on_request"),
+def test_everything_a_job_uses_leads_to_a_key_of_the_config(edits):
+    plan = plan_of_config(config(**edits))
+    found = {
+        (job.rule, place): key_in_words(place, job.wildcards)
+        for job in plan.jobs
+        for place in leaves(job.parameter["spec"])
+        if place not in job.wildcards.values()
     }
+    assert len(found) > 100
+    assert {name: key for name, key in found.items() if not real(key)} == {}
 
 
 CELL = {"architecture": "small", "weight_decay": "0.1", "refit": "seed1"}
 
 
-@pytest.mark.parametrize(
-    ("rule", "wildcards", "place", "key"),
-    [
-        ("train", CELL, "training.learning_rate", "training.learning_rate"),
-        ("train", CELL, "shape.d_model", "architectures.small.d_model"),
-        ("train", CELL, "shape", "architectures.small"),
-        ("train", CELL, "shape.context", "training.context"),
-        ("train", CELL, "weight_decay", "weight_decays"),
-        ("train", CELL, "init_seed", "refits"),
-        ("train", CELL, "checkpoint_steps", "training.checkpoint_steps"),
-        ("cache", CELL, "device", "training.device"),
-        ("corpus", {}, "held_out", "corpus.held_out"),
-        ("corpus", {}, "content", "corpus.paths (content of the files)"),
-        ("tokenizer", {}, "vocabulary", "tokenizer.vocabulary"),
-        ("tokenizer", {}, "content", "tokenizer.path (content of the file)"),
-        ("tokens", {}, "bos", "tokenizer.bos"),
-        ("prompts", {"prompts": "mine"}, "seed", "prompts.mine.seed"),
-        ("prompts", {"prompts": "mine"}, "bos", "tokenizer.bos"),
-        ("prompts", {"prompts": "mine"}, "context", "training.context"),
-        ("prompts", {"prompts": "mine"}, "content", "prompts.mine.path (content of the file)"),
-        ("ablation", CELL, "held_out_rows", "ablation.held_out_rows"),
-        ("ablation", CELL, "context", "training.context"),
-        ("head_map_table", CELL, "anchor", "refits (the first is the anchor)"),
-        ("layer_stability", {}, "palette", "figures.palette"),
-        ("layer_stability", {}, "weight_decays", "weight_decays"),
-        ("heads_table", {}, "conditions", "architectures and weight_decays"),
-        ("layer_stability", {}, "anchor", "stability.anchor and refits"),
-        ("commonness", {}, "with_self", "stability.commonness_self"),
-        ("extremes_table", {}, "architectures.small.mlp", "architectures.small.mlp"),
-        ("cache", CELL, "streams", "residual.streams"),
-        ("residual_similarity", CELL, "streams", "residual.streams"),
-        ("residual", {}, "kernel", "residual.kernel"),
-        ("residual", {}, "estimator", "residual.estimator"),
-        ("residual", {}, "dpi", "figures.dpi"),
-        ("residual", {}, "weight_decays", "weight_decays"),
-        ("meta_sne_table", {"weight_decay": "0"}, "perplexity", "meta_sne.perplexity"),
-        ("meta_sne_table", {"weight_decay": "0"}, "seed", "meta_sne.seed"),
-        ("meta_sne_table", {"weight_decay": "0"}, "architectures", "architectures"),
-        ("refits_needed_table", {}, "width", "refits_needed.width"),
-        ("refits_needed_table", {}, "refits", "refits"),
-        ("role_scores", CELL, "seed", "roles.seed"),
-        ("role_scores", CELL, "device", "training.device"),
-        ("role_stability", CELL, "least", "roles.least"),
-        ("role_stability", CELL, "seeds.seed1", "refits"),
-        ("dose_table", {}, "learning_rate", "training.learning_rate"),
-        ("time_course_table", {}, "time_steps", "time_course.steps"),
-        ("origin_table", {}, "seeds", "refits"),
-    ],
-)
-def test_keys(rule, wildcards, place, key):
-    assert config_key(rule, wildcards, place) == key
-
-
 # --- reasons ------------------------------------------------------------------------------
 
 
-def parameter(code=None, **edits):
-    made = job_parameter(Study(config(**edits)), "train", CELL, CODE)
+def parameter(code=None, rule="train", **edits):
+    """The parameter of a job: of the cell CELL, where there are several."""
+    plan = plan_of_config(config(**edits))
+    made = next(plan.parameter(job) for job in plan.jobs if job.rule == rule)
     return {**made, "code": code} if code is not None else made
 
 
 def test_nothing_changed():
-    assert parameter_reasons("train", CELL, parameter(), parameter()) == []
-    assert parameter_reasons("train", CELL, json.loads(canonical(parameter())), parameter()) == []
+    assert parameter_reasons(CELL, parameter(), parameter()) == []
+    assert parameter_reasons(CELL, json.loads(canonical(parameter())), parameter()) == []
 
 
 def test_keys_are_named_with_both_values():
     new = parameter(training__learning_rate=0.01, training__clip=1.5, refits=[5, 1])
-    assert parameter_reasons("train", CELL, parameter(), new) == [
+    assert parameter_reasons(CELL, parameter(), new) == [
         "training.clip was null, is 1.5",
         "training.learning_rate was 0.002, is 0.01",
     ]
     new = parameter(training__schedule="cosine", training__betas=[0.8, 0.9])
-    assert parameter_reasons("train", CELL, parameter(), new) == [
+    assert parameter_reasons(CELL, parameter(), new) == [
         "training.betas was [0.9, 0.999], is [0.8, 0.9]",
         'training.schedule was "constant", is "cosine"',
     ]
@@ -226,28 +147,45 @@ def test_keys_are_named_with_both_values():
 
 def test_changes_of_the_prompts_kind_say_what_is_not_set():
     """What one kind of prompts has and the other lacks."""
-    wildcards = {"prompts": "passages"}
-    study = Study(config())
-    old = job_parameter(study, "prompts", wildcards, CODE)
-    spec = {**specs.prompts(study, "mine"), "name": "passages"}
-    reasons = parameter_reasons("prompts", wildcards, old, {**old, "spec": spec})
+    mine = {"type": "file", "path": "mine.txt"}
+    old, new = parameter(rule="prompts"), parameter(rule="prompts", prompts__passages=mine)
+    reasons = parameter_reasons({"prompts": "passages"}, old, new)
     assert 'prompts.passages.path was (not set), is "mine.txt"' in reasons
     assert "prompts.passages.count was 6, is (not set)" in reasons
     assert 'prompts.passages.type was "held_out", is "file"' in reasons
 
 
+def test_names_that_differ_say_it_all():
+    """Of what is held by name, such as the seeds of refits."""
+    old, new = (parameter(rule="role_stability", refits=refits) for refits in ([1, 2], [1, 2, 3]))
+    assert parameter_reasons(CELL, old, new) == [
+        'refits was ["seed1", "seed2"], is ["seed1", "seed2", "seed3"]'
+    ]
+
+
+def test_a_rule_that_was_changed():
+    old = parameter(rule="commonness")
+    call = old["call"] | {"function": "plots.layers:other"}
+    assert parameter_reasons({}, old, old | {"call": call}) == ["its rule was changed"]
+
+
 def test_long_values_are_cut():
-    old = {"spec": {"refits": [f"seed{i}" for i in range(100)]}, "code": {}}
-    (reason,) = parameter_reasons("refits", {}, old, {"spec": {"refits": []}, "code": {}})
+    new = {"spec": {"refit_names": []}, "code": {}, "script": "", "call": {}}
+    old = new | {"spec": {"refit_names": [f"seed{i}" for i in range(100)]}}
+    (reason,) = parameter_reasons({}, old, new)
     assert reason.startswith('refits was ["seed0", "seed1", ')
     assert reason.endswith("..., is []")
     assert len(reason) < 120
 
 
 def test_modules_of_the_code_are_named_by_their_files():
-    old = parameter(code={"train": "1", "headstability.model": "2", "headstability.gone": "3"})
-    new = parameter(code={"train": "9", "headstability.model": "2", "headstability.added": "4"})
-    assert parameter_reasons("train", CELL, old, new) == [
+    old = parameter(
+        code={"train": "1", "headstability.models.transformer": "2", "headstability.gone": "3"}
+    )
+    new = parameter(
+        code={"train": "9", "headstability.models.transformer": "2", "headstability.added": "4"}
+    )
+    assert parameter_reasons(CELL, old, new) == [
         "the code of scripts/headstability/added.py is new",
         "the code of scripts/headstability/gone.py is gone",
         "the code of scripts/train.py changed",
@@ -287,7 +225,7 @@ def test_recorded_jobs_by_log(tmp_path):
 
 
 def test_a_recorded_parameter_comes_back():
-    made = parameter(weight_decays=[1e-05, 0.1])
+    made = parameter(training__learning_rate=1e-05)
     assert recorded_parameter({"params": [repr(canonical(made))]}) == made
 
 

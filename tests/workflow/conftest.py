@@ -1,4 +1,3 @@
-import fcntl
 import os
 import shutil
 import signal
@@ -6,6 +5,7 @@ import signal
 import pytest
 from cluster import cluster, why_not
 from driver import SMOKE, TINY, copy_repository, snakemake, write_tiny
+from filelock import FileLock
 
 # Shells start background jobs with SIGINT ignored, and children inherit that: Ctrl-C could not be
 # tested there.
@@ -19,8 +19,7 @@ def made_once(tmp_path_factory, name, run):
         run(copy_repository(own))
         return own
     shared = tmp_path_factory.getbasetemp().parent / name
-    with open(f"{shared}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(f"{shared}.lock"):
         if not shared.exists():
             made = copy_repository(shared.with_name(f"{name}.part"))
             run(made)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,10 @@ from pathlib import Path
 import psutil
 import yaml
 from planner import Planner
+
+from headstability.storage.files import read_json
+from headstability.workflow.graph import Plan
+from headstability.workflow.run_file import PLAN
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ("--configfile", "studies/smoke.yaml")
@@ -92,11 +97,27 @@ def _planner():
     return Planner()
 
 
+def planned(folder, *args):
+    """What Snakemake prints without running anything, and the plan of the study, in one process."""
+    with tempfile.TemporaryDirectory() as home:
+        path = Path(home, "plan.json")
+        status, output = _planner().run(folder, args, environment() | {PLAN: str(path)})
+        assert status == 0, output[-6000:]
+        return output, Plan.of_json(read_json(path))
+
+
+def dry_run(folder, *args):
+    """The messages of the jobs that a run would do, and the plan of the study.
+
+    Targets, which only gather files, have no message.
+    """
+    output, plan = planned(folder, *args, "--dry-run")
+    return sorted(re.findall(r"^Job \d+: (.*)$", output, flags=re.MULTILINE)), plan
+
+
 def jobs(folder, *args):
-    """What a dry run would do: the messages of its jobs, without those that only gather files."""
-    status, output = _planner().run(folder, (*args, "--dry-run"), environment())
-    assert status == 0, output[-6000:]
-    return sorted(re.findall(r"^Job \d+: (.*)$", output, flags=re.MULTILINE))
+    """The messages of the jobs that a run would do."""
+    return dry_run(folder, *args)[0]
 
 
 def contents(folder):
@@ -168,7 +189,7 @@ def locks(folder):
 
 
 def running(process):
-    """The jobs of a run at this moment: (rule, process)."""
+    """The jobs of a run at this moment: (script, process). Most have the name of their rule."""
     found = []
     try:
         children = psutil.Process(process.pid).children()

@@ -4,6 +4,7 @@ Only what is installed is loaded beforehand. Every run is a fork of this process
 repository's Snakefile, rules and modules as a new process would.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -31,6 +32,7 @@ def run(request):
     except SystemExit as end:
         return end.code or 0
     finally:
+        atexit._run_exitfuncs()  # os._exit skips them, and one writes the plan
         sys.stdout.flush()
         sys.stderr.flush()
     return 0

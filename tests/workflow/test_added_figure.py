@@ -5,37 +5,19 @@ import shutil
 
 import pandas as pd
 import pytest
-from driver import ROOT, SMOKE, snakemake
+from driver import SMOKE, snakemake
+from pages import commands, follow, page
 
-PAGE = (ROOT / "docs/add-a-figure.md").read_text()
-STEP = r"(New file|To the end of|To `([\w ]+)` in) `([^`]+)`:\n\n```\w+\n(.*?)```"
-
-
-def added(source, name, text):
-    """A module with `text` at the end of a dictionary that is a constant or has a key in one."""
-    beginning = re.compile(rf'^( *)(?:{name}\b[^\n]*=|"{name}":) \{{$', re.MULTILINE)
-    (begun,) = beginning.finditer(source)
-    end = source.index(f"\n{begun[1]}}}", begun.end()) + 1
-    return source[:end] + text + source[end:]
+PAGE = page("add-a-figure.md")
 
 
 @pytest.fixture(scope="module")
 def followed(smoke, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figure") / "repository"
     shutil.copytree(smoke, folder, symlinks=True)
-    steps = re.findall(STEP, PAGE, re.DOTALL)
-    assert len(steps) == PAGE.count("```") // 2 - 1, "all blocks but the command"
-    for how, name, path, text in steps:
-        file = folder / path
-        assert file.exists() == (how != "New file"), path
-        if how == "New file":
-            file.write_text(text)
-        elif how == "To the end of":
-            file.write_text(file.read_text() + text)
-        else:
-            file.write_text(added(file.read_text(), name, text))
-    (command,) = re.findall(r"```\nsnakemake (.*)\n```", PAGE)
-    return folder, snakemake(folder, *command.split(), *SMOKE)
+    follow(PAGE, folder)
+    command, *_ = commands(PAGE)
+    return folder, snakemake(folder, *command.split()[1:], *SMOKE)
 
 
 def test_the_figure_is_made_and_nothing_else(followed):

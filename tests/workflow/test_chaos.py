@@ -285,8 +285,8 @@ def test_what_is_below_a_job_that_failed_after_an_edit_is_not_left_stale(tiny, t
     folder = tmp_path / "repository"
     shutil.copytree(tiny, folder)
     before = contents(folder / "results/tiny")
-    script = folder / "scripts/stability.py"
-    loop = "for name, table in tables.items():\n"
+    script = folder / "scripts/conditions/stability.py"
+    loop = "for name, table in condition_tables(similarity, refits).items():\n"
     half = "table = table.assign(**{c: table[c] / 2 for c in table if c == 'stability'})"
     assert loop in script.read_text()
     script.write_text(script.read_text().replace(loop, f"{loop}        {half}\n"))
@@ -332,8 +332,8 @@ def test_a_second_process_on_the_same_cell_is_refused(unfinished, expected):
                 "-c",
                 "import sys; sys.path.insert(0, 'scripts')\n"
                 "from pathlib import Path\n"
-                "from headstability.liveness import ExclusiveLock\n"
-                f"ExclusiveLock(Path('{HOME}/.resume/lock'), '{CELL}', patience=1)\n",
+                "from headstability.storage.locks import exclusive_lock\n"
+                f"exclusive_lock(Path('{HOME}/.resume/lock'), '{CELL}', patience=1)\n",
             ],
             cwd=unfinished,
             env=environment(),

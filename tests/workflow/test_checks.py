@@ -10,12 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from driver import SMOKE, contents, environment, jobs, snakemake
+from driver import SMOKE, contents, dry_run, environment, jobs, snakemake
 
-from headstability.files import sidecar
-from headstability.jobs import expected_files
-from headstability.study import Study
+from headstability.storage.files import sidecar
 
 ROOT = Path("results/smoke")
 CELL = ROOT / "cells/two/wd0.1/seed2"
@@ -29,8 +26,9 @@ FIGURE = ROOT / "figures/layer_stability.png"
 
 @pytest.fixture(scope="module")
 def expected(smoke):
-    config = yaml.safe_load((smoke / "studies/smoke.yaml").read_text())
-    return dict(expected_files(Study(config)))
+    """The rule of every file that a finished study holds."""
+    _, plan = dry_run(smoke, *SMOKE)
+    return {path: job.rule for job in plan.jobs if not job.temporary for path in job.outputs}
 
 
 @contextlib.contextmanager
@@ -78,7 +76,7 @@ def listing(folder):
 # --- the files of a study -----------------------------------------------------------------
 
 
-def test_rules_and_registry_agree(smoke, expected):
+def test_the_plan_has_every_file(smoke, expected):
     """What Snakemake plans for the whole study, against the list that `verify` goes by."""
     shown = subprocess.run(
         [sys.executable, "-m", "snakemake", "--summary", *SMOKE],
@@ -184,6 +182,25 @@ def test_what_killed_jobs_left_is_no_damage(smoke):
         shutil.rmtree(left.parent)
 
 
+def test_verify_beside_other_targets_changes_as_much_as_they_do(smoke):
+    """A run that makes results records its config and forgets the states of finished cells."""
+    config, cell = (
+        smoke / ROOT / "config.yaml",
+        next((smoke / ROOT / "cells").rglob("*.csv")).parent,
+    )
+    state = cell / ".resume" / "state"
+    with kept(config):
+        state.parent.mkdir()
+        state.touch()
+        config.unlink()
+        snakemake(smoke, "verify", "--cores", "1", *SMOKE)
+        assert state.exists()
+        assert not config.exists()
+        snakemake(smoke, "all", "verify", "--cores", "1", *SMOKE)
+        assert not state.parent.exists()
+        assert config.exists()
+
+
 # --- why ----------------------------------------------------------------------------------
 
 
@@ -218,7 +235,7 @@ STUDY = Path("studies/smoke.yaml")
 
 
 def test_nothing_would_be_made_again(smoke):
-    said = "Nothing would be made again: everything asked for is up to date.\n"
+    said = "Nothing would be rebuilt: all targets are up to date.\n"
     assert why(smoke) == said
     assert why(smoke, "layer_stability") == said
 
@@ -233,7 +250,7 @@ def test_a_changed_key_is_named_with_both_values(smoke):
     # 8 cells, each with two checkpoints, its training table and provenance; the table of doses.
     assert last == "... and 28 more"
     follows = said.strip().splitlines()[-1]
-    assert follows.startswith("Made again because of the above (files by rule): ")
+    assert follows.startswith("Rebuilt because of the above (files by rule): ")
     assert "cache 12" in follows  # untrained weights are cached, too, of one weight decay
     assert "layer_stability 2" in follows
     assert "tokens" not in follows
@@ -247,18 +264,20 @@ def test_a_key_of_the_look_concerns_figures_alone(smoke):
 
 
 def test_a_changed_module_is_named(smoke):
-    module = smoke / "scripts/headstability/similarity.py"
+    module = smoke / "scripts/headstability/measures/similarity.py"
     with kept(module):
-        module.write_text(module.read_text() + "\n\nEDITED = True\n")
+        module.write_text(
+            module.read_text().replace("GEMM_COLUMNS = 2**16", "GEMM_COLUMNS = 2**15")
+        )
         said = why(smoke)
     found = reasons(said)
-    assert list(found) == ["the code of scripts/headstability/similarity.py changed"]
+    assert list(found) == ["the code of scripts/headstability/measures/similarity.py changed"]
     files = next(iter(found.values()))
     assert all(path.startswith("results/smoke/conditions/") for path in files[:-1])
     assert "train" not in said.splitlines()[-1]
     with kept(module):
         module.write_text(f"# A comment.\n{module.read_text()}")
-        assert why(smoke).startswith("Nothing would be made again")
+        assert why(smoke).startswith("Nothing would be rebuilt")
 
 
 def test_an_input_edited_by_hand_is_named(smoke):
@@ -283,7 +302,7 @@ def test_a_deleted_figure_is_made_again_for_its_own_sake(smoke):
         figure.unlink()
         assert str(FIGURE) in reasons(why(smoke))["it does not exist yet"]
         assert str(FIGURE) in reasons(why(smoke, "layer_stability"))["it does not exist yet"]
-        assert why(smoke, "head_map").startswith("Nothing would be made again")
+        assert why(smoke, "head_map").startswith("Nothing would be rebuilt")
 
 
 def test_an_added_seed_leaves_the_trained_cells_alone(smoke):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from test_end_to_end import CONDITIONS, REFITS, SHAPES, STEP, cell
 
-from headstability.caches import open_cache
+from headstability.storage.stores import open_cache
 
 TEXT = {"dtype": {"weight_decay": str}}
 

@@ -15,8 +15,8 @@ from driver import SMOKE, jobs, snakemake
 from matplotlib.image import imread
 from safetensors.numpy import load_file
 
-from headstability.caches import open_cache, pattern_of
-from headstability.catalogue import ALSO, FIGURES
+from headstability.registry.rows import FIGURES, ROWS
+from headstability.storage.stores import open_cache, pattern_of
 
 CONDITIONS = [(a, w) for a in ("one", "two") for w in ("0", "0.1")]
 REFITS = ["seed1", "seed2"]
@@ -47,8 +47,8 @@ def test_every_figure_has_its_table_beside_it(smoke):
             assert (results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
             assert len(pd.read_csv(results / f"tables/{name}.csv")) > 0
     tables = {str(p.relative_to(results / "tables"))[:-4] for p in results.glob("tables/**/*.csv")}
-    also = {name for names in ALSO.values() for name in names}
-    assert tables == {name for pattern in drawn for name in named(pattern)} | also | {"heads"}
+    made = [row for row in ROWS if row.name not in UNDRAWN and not row.on_request]
+    assert tables == {name for row in made for path in row.tables.values() for name in named(path)}
 
 
 def test_files_of_a_cell(smoke):

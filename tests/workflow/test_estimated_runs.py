@@ -6,18 +6,23 @@ from pathlib import Path
 
 import pytest
 import yaml
-from driver import ROOT, SMOKE
+from driver import ROOT, SMOKE, dry_run
 
-from headstability.estimate import Estimate, totals
-from headstability.jobs import expected_files
-from headstability.study import Study
+from headstability.study.study import Study
+from headstability.workflow.estimate import Estimate
+
+
+@pytest.fixture(scope="module")
+def jobs(smoke):
+    """All jobs of the smoke study."""
+    return dry_run(smoke, *SMOKE)[1].jobs
 
 
 @pytest.fixture
-def study(monkeypatch, tmp_path):
-    """The smoke study as it is before it has run."""
+def stages(jobs, monkeypatch, tmp_path):
+    """What is estimated of the smoke study as it is before it has run."""
     monkeypatch.chdir(tmp_path)
-    return Study(yaml.safe_load((ROOT / SMOKE[1]).read_text()))
+    return Estimate(Study(yaml.safe_load((ROOT / SMOKE[1]).read_text())), jobs).stages()
 
 
 def sizes(smoke):
@@ -30,18 +35,18 @@ def sizes(smoke):
     }
 
 
-def test_files_and_disk_are_what_was_estimated(smoke, study):
-    found, estimated = sizes(smoke), totals(Estimate(study).stages())
-    assert estimated["files"] == pytest.approx(len(found), rel=0.02)
-    assert estimated["size"] == pytest.approx(sum(found.values()), rel=0.1)
+def test_files_and_disk_are_what_was_estimated(smoke, stages):
+    found = sizes(smoke)
+    assert sum(stage.files for stage in stages) == pytest.approx(len(found), rel=0.02)
+    assert sum(stage.size for stage in stages) == pytest.approx(sum(found.values()), rel=0.1)
 
 
 # Of the stages that take most of a study's disk each is right, not only their sum.
 @pytest.mark.parametrize("rule", ["corpus", "tokens", "train", "cache", "similarity"])
-def test_large_stages_are_what_was_estimated(smoke, study, rule):
+def test_large_stages_are_what_was_estimated(smoke, jobs, stages, rule):
     found = sizes(smoke)
-    size = sum(found[path] for path, maker in expected_files(study) if maker == rule)
-    (stage,) = (stage for stage in Estimate(study).stages() if stage.rule == rule)
+    size = sum(found[path] for job in jobs if job.rule == rule for path in job.outputs)
+    (stage,) = (stage for stage in stages if stage.rule == rule)
     assert stage.size == pytest.approx(size, rel=0.1)
 
 

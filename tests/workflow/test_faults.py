@@ -307,9 +307,10 @@ def test_a_copied_refit_is_found_out(smoke, tmp_path):
 def test_an_unexpected_exception_is_one_line_and_its_traceback_is_in_the_log(smoke, tmp_path):
     folder = tmp_path / "repository"
     shutil.copytree(smoke, folder)
-    script = folder / "scripts/heads_table.py"
-    text = script.read_text().replace("    write_csv(", "    raise RuntimeError('boom')\n    (", 1)
-    script.write_text(text)
+    module = folder / "scripts/headstability/tables/ablation.py"
+    table = "    table = stability.merge("
+    assert table in module.read_text()
+    module.write_text(module.read_text().replace(table, f"    raise RuntimeError('boom')\n{table}"))
     target = f"{RESULTS}/tables/heads.csv"
     output = snakemake(folder, target, "--cores", "1", *SMOKE, ok=False)
     log = f"{RESULTS}/logs/tables/heads.log"

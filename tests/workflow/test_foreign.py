@@ -17,11 +17,11 @@ from loopback_hub import LoopbackHub, serving
 from loopback_web import serving_files
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
-from headstability.catalogue import FIGURES
-from headstability.exports.writing import write_transformerlens
-from headstability.model import Transformer
-from headstability.shape import Shape
-from headstability.tokenization import train_tokenizer
+from headstability.exchange.exporting import write_transformerlens
+from headstability.models.shape import Shape
+from headstability.models.transformer import Transformer
+from headstability.registry.rows import FIGURES
+from headstability.text.tokenizers import train_tokenizer
 
 ONE = {"layers": 1, "heads": 2, "d_model": 16}
 SEEDS = (1, 2)

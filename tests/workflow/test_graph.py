@@ -1,69 +1,37 @@
-"""What the rules read is what the registry of rules says they depend on."""
+"""The graph of jobs: the snapshot that was reviewed, Snakemake's own, the diagram in the docs."""
 
 import re
-from pathlib import Path
 
 import pytest
 import write_docs
-import yaml
-from driver import ROOT, SMOKE, snakemake
-
-from headstability.jobs import undrawn_rules
-from headstability.kinds import KINDS
-from headstability.study import Study
-
-CROSSED = """study: crossed
-architectures: {one: {layers: 1, heads: 2, d_model: 16}}
-refits: {init_seeds: [1, 2], data_seeds: [1, 2]}
-training: {steps: 30, context: 32, checkpoint_steps: [0, 10]}
-prompts: {passages: {type: held_out, count: 6, tokens: 20}}
-time_course: {steps: [0, 10]}
-"""
+from driver import ROOT
+from write_graph import SNAPSHOT, STUDIES, edges, jobs_of, plan_of, snapshot
 
 
-MIXED = """study: mixed
-architectures:
-  one: {layers: 1, heads: 2, d_model: 16}
-  theirs:
-    layers: 1
-    heads: 2
-    d_model: 16
-    source: {type: huggingface, repo: "some/seed{seed}", revision: "step{step}"}
-weight_decays: [0]
-refits: 2
-training: {steps: 30, context: 32}
-prompts: {passages: {type: held_out, count: 6, tokens: 20}}
-"""
-STUDIES = {"smoke": Path(ROOT, SMOKE[1]).read_text(), "crossed": CROSSED, "mixed": MIXED}
-TARGETS = ("all", "published", "export_transformerlens", "export_huggingface")
+@pytest.fixture(scope="module")
+def planned():
+    """What Snakemake prints of the rules of every study, and the plan it has of it."""
+    return {name: plan_of(name) for name in STUDIES}
+
+
+def test_the_graph_is_the_one_that_was_reviewed(planned):
+    now = snapshot({name: plan for name, (_, plan) in planned.items()})
+    assert now.splitlines() == SNAPSHOT.read_text().splitlines(), (
+        "the graph has changed: make docs rewrites the snapshot; review the diff of "
+        "tests/workflow/graph.txt: each of its lines must be meant"
+    )
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_registry_has_the_dependencies_of_the_rules(name, tmp_path):
-    path = tmp_path / f"{name}.yaml"
-    path.write_text(STUDIES[name])
-    study = Study(yaml.safe_load(STUDIES[name]))
-    absent = undrawn_rules(study) | {rule for rule in KINDS if not study.architectures_of(rule)}
-    graph = snakemake(ROOT, *TARGETS, "--rulegraph", "--configfile", path)
-    if name == "smoke":
-        svg = (ROOT / "docs/figures/workflow.svg").read_text()
-        assert write_docs.picture(graph) == svg, "the page is out of date: make docs"
-        assert {"train", "adjust", "claims", "draw_head_atlas"} <= set(re.findall(r">(\w+)<", svg))
-    names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', graph, re.MULTILINE))
-    pairs = {(names[b], names[a]) for a, b in re.findall(r"(\d+) -> (\d+)", graph)}
-    read = {pair for pair in pairs if set(pair) <= set(KINDS)}
-    registered = {(rule, other) for rule, kind in KINDS.items() for other in kind.upstream}
-    # What is read of cells is read of imported ones, too.
-    registered |= {(rule, "import_weights") for rule, other in registered if other == "train"}
-    registered = {pair for pair in registered if not absent & set(pair)}
-    assert registered <= read
-    assert read <= reachable(registered)
-    assert set(KINDS) - absent == {rule for pair in read for rule in pair}
+def test_the_plan_has_the_dependencies_that_snakemake_has(planned, name):
+    printed, plan = planned[name]
+    rules = {job.rule for job in jobs_of(plan)}
+    read = write_docs.read_rulegraph(printed)
+    assert edges(plan) == {pair for pair in read if set(pair) <= rules}
+    assert rules <= {rule for pair in read for rule in pair}
 
 
-def reachable(direct):
-    """All pairs of a rule and one it depends on, whatever lies between."""
-    found = set(direct)
-    while more := {(a, d) for a, b in found for c, d in direct if b == c} - found:
-        found |= more
-    return found
+def test_the_diagram_in_the_docs_is_that_of_the_rules():
+    shown = write_docs.DIAGRAM.search((ROOT / "docs/workflow.md").read_text())[0]
+    assert write_docs.diagram(write_docs.rulegraph()) == shown, "the page is out of date: make docs"
+    assert {"train", "adjust", "claims", "draw_head_atlas"} <= set(re.findall(r"\w+", shown))

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 from test_end_to_end import CONDITIONS, REFITS, SHAPES, STEP, cell
 from tokenizers import Tokenizer
 
-from headstability.caches import open_cache, pattern_of
-from headstability.files import read_csv
+from headstability.storage.files import read_csv
+from headstability.storage.stores import open_cache, pattern_of
 
 CONTEXT = 32
 INCLUDED = ["layer_stability", "stability_ablation", "perplexity", "prompt_length", "head_atlas"]
@@ -185,7 +185,7 @@ EDITS = {
         "study: smoke\natlas: {prompt: 3}",
         [
             f"{what} of {a}, wd {w}"
-            for what in ("Figure: head atlas", "Table of matched patterns")
+            for what in ("Figure: head atlas", "Table of head atlas")
             for a, w in CONDITIONS
         ],
     ),

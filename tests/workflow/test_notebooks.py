@@ -14,11 +14,11 @@ import yaml
 from driver import ROOT, SMOKE, TINY, environment, kill_group, running, start, wait_for
 from matplotlib.image import imread
 
-from headstability.access import open_study
-from headstability.caches import open_cache, pattern_of
 from headstability.errors import UserError
-from headstability.files import read_csv
-from headstability.record import record_config, recorded_config
+from headstability.notebook.access import open_study
+from headstability.storage.files import read_csv
+from headstability.storage.stores import open_cache, pattern_of
+from headstability.study.saved_config import record_config, recorded_config
 
 CELL = "two/wd0.1/seed2"
 CACHE = f"cells/{CELL}/caches/step30/passages.zarr.zip"
@@ -68,7 +68,7 @@ def test_a_run_records_its_config_beside_the_results(smoke):
 def test_a_plain_script_opens_a_study_without_snakemake_and_pytorch(folder, tmp_path):
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
-        "from headstability.access import open_study\n"
+        "from headstability.notebook.access import open_study\n"
         f"study = open_study({str(folder)!r})\n"
         "study.conditions['two/wd0'].patterns().sum().item()\n"
         "print(study)\n"

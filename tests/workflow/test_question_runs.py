@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from driver import ROOT, SMOKE, snakemake
 from safetensors.numpy import load_file
+from write_graph import CROSSED
 
-from headstability.roles import ROLES, repeated_prompts
+from headstability.measures.roles import ROLES, repeated_prompts
 
 SHAPES = {"one": (1, 16), "two": (2, 4)}  # layers, heads
 STEP = 30
@@ -68,15 +69,6 @@ def test_the_dose_table_is_the_mean_over_pairs(smoke):
             assert rows["dose"].tolist() == pytest.approx([0.3 * float(decay)] * len(rows))
 
 
-CROSSED = """study: crossed
-architectures: {one: {layers: 1, heads: 2, d_model: 16}}
-refits: {init_seeds: [1, 2], data_seeds: [1, 2]}
-training: {steps: 30, context: 32, checkpoint_steps: [0, 10]}
-prompts: {passages: {type: held_out, count: 6, tokens: 20}}
-time_course: {steps: [0, 10]}
-"""
-
-
 def test_crossed_seeds_and_steps_are_planned(tmp_path):
     (tmp_path / "crossed.yaml").write_text(CROSSED)
     study = ("--configfile", tmp_path / "crossed.yaml", "--dry-run")
@@ -87,7 +79,7 @@ def test_crossed_seeds_and_steps_are_planned(tmp_path):
                 cached = f"Caching one, wd {decay}, {refit}, step {step}, on passages"
                 assert planned.count(f": {cached}") == 1
     assert ": Figure: where instability comes from" in planned
-    assert ": Figure: measures over training" in planned
+    assert ": Figure: time course" in planned
     assert ": Figure: how many refits are needed" not in planned
     explained = snakemake(ROOT, "refits_needed", *study, ok=False)
     assert "Error: study 'crossed': refits_needed needs refits that are independent" in explained

@@ -9,7 +9,7 @@ import yaml
 from browser import Page, why_no_browser
 from driver import SMOKE, snakemake
 
-from headstability.study import Study
+from headstability.study.study import Study
 
 # What Snakemake's own page remarks about two libraries that it brings along.
 REMARKS = ("cdn.tailwindcss.com should not be used in production", "The input spec uses Vega-Lite")

@@ -10,9 +10,8 @@ import re
 import signal
 
 import pytest
-import yaml
 from cluster import ended, queue, run
-from driver import SMOKE, TINY, contents, snakemake, start, wait_for
+from driver import SMOKE, TINY, contents, dry_run, snakemake, start, wait_for
 from on_slurm import (
     CELLS,
     CLUSTER,
@@ -32,9 +31,6 @@ from on_slurm import (
     submitted,
     training_process,
 )
-
-from headstability.jobs import expected_files
-from headstability.study import Study
 
 FEW = ["layer_stability", "stability_ablation"]
 SMOKE_GONE = [f"results/smoke/{name}" for name in ("*/two/wd0.1", "tables", "figures")]
@@ -133,8 +129,8 @@ def test_a_study_begun_here_is_finished_there(runs, smoke):
     assert process.wait(timeout=LONG_WAIT) == 0, said(folder)
     found, local = contents(folder / "results/smoke"), contents(smoke / "results/smoke")
     assert found == {path: local[path] for path in found}
-    study = Study(yaml.safe_load((folder / SMOKE[1]).read_text()))
-    assert {path.removeprefix("results/smoke/") for path, _ in expected_files(study)} <= set(found)
+    _, plan = dry_run(folder, *SMOKE)
+    assert {path.removeprefix("results/smoke/") for path in plan.expected} <= set(found)
     messages = [message for message, _ in submitted(folder)]
     # Two cells: training, cache, ablation; once: similarity and stability.
     assert len(messages) == 8, messages

@@ -114,7 +114,7 @@ def test_code_edited_meanwhile_stops_the_jobs_that_use_it(unfinished):
     try:
         process = start(unfinished, ONE, *TINY, *CLUSTER, "--retries", "0")
         wait_for(lambda: number_of(unfinished, "seed1"), process, LONG_WAIT)
-        model = unfinished / "scripts/headstability/model.py"
+        model = unfinished / "scripts/headstability/models/transformer.py"
         model.write_text(model.read_text().replace("LAYER_NORM_EPS = 1e-5", "LAYER_NORM_EPS = 0.1"))
     finally:
         run("scontrol", "update", "PartitionName=cpu", "State=UP")

@@ -12,7 +12,7 @@ from plan import edited
 from safetensors.numpy import load_file
 from test_end_to_end import CONDITIONS, REFITS, SHAPES, STEP, cell
 
-from headstability.caches import open_cache
+from headstability.storage.stores import open_cache
 
 
 def weights(smoke, architecture, decay, refit):
@@ -119,7 +119,7 @@ def test_what_is_shown_and_what_is_kept(smoke):
         planned = jobs(smoke, *SMOKE)
     both = [
         f"{what}, wd {w}"
-        for what in ("Figure: map of all heads", "Map of all heads")
+        for what in ("Figure: map of all heads", "Table of map of all heads")
         for w in ("0", "0.1")
     ]
     assert planned == sorted(both)

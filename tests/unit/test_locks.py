@@ -1,5 +1,7 @@
 """Locks that die with their process, and jobs that end with their Snakemake."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,15 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from headstability import liveness
 from headstability.errors import UserError
-from headstability.liveness import STARTED_BY, ExclusiveLock, is_running, mark_running
+from headstability.storage import locks as liveness
+from headstability.storage.files import write_bytes
+from headstability.storage.locks import (
+    STARTED_BY,
+    begin_run,
+    exclusive_lock,
+    is_running,
+    last_run,
+    mark_running,
+)
 
-SCRIPTS = Path(liveness.__file__).resolve().parents[1]
+SCRIPTS = Path(liveness.__file__).resolve().parents[2]
 PRELUDE = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from headstability.liveness import *
+from headstability.storage.locks import *
 """
 
 
@@ -68,10 +78,11 @@ def test_a_run_is_noticed_until_it_is_killed(tmp_path, monkeypatch, start):
     kill(first)
     assert is_running(), "the other one is still at work"
     kill(second)
-    assert liveness.RUN_MARK.exists()
+    assert len(list(liveness.RUNNING.iterdir())) == 2
     assert not is_running()
     assert not is_running(), "looking leaves no lock behind"
     third = start(MARK)
+    assert len(list(liveness.RUNNING.iterdir())) == 1, "marks of the killed ones are removed"
     assert is_running()
     kill(third, signal.SIGTERM)
     assert not is_running()
@@ -88,7 +99,7 @@ def test_looking_does_not_keep_a_run_from_being_marked(tmp_path, monkeypatch, st
 
 def test_an_unknown_state_counts_as_running(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    liveness.RUN_MARK.mkdir(parents=True)
+    (liveness.RUNNING / "here-1").mkdir(parents=True)
     assert is_running()
 
 
@@ -98,10 +109,26 @@ def test_a_folder_that_cannot_be_marked_stops_nobody(tmp_path, monkeypatch):
     mark_running()
 
 
+def test_file_systems_without_locks_stop_nobody(tmp_path, monkeypatch):
+    def flock(handle, how):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    mark_running()
+    begin_run("demo")
+    assert is_running(), "nobody knows"
+    assert last_run("demo").held is None
+    write_bytes(Path("file"), b"content")
+    assert Path("file").read_bytes() == b"content"
+    for _ in range(2):
+        exclusive_lock(Path("lock"), "cell", patience=0).release()
+
+
 # --- one process at a time ----------------------------------------------------------------
 
 HOLD = """
-lock = ExclusiveLock(Path(sys.argv[1]), "cell")
+lock = exclusive_lock(Path(sys.argv[1]), "cell")
 print("locked", flush=True)
 time.sleep(60)
 """
@@ -112,37 +139,37 @@ def test_a_lock_is_held_by_one_living_process(tmp_path, start):
     holder = start(HOLD, path)
     began = time.monotonic()
     with pytest.raises(UserError) as caught:
-        ExclusiveLock(path, "deep/wd0/seed1", patience=0.5)
+        exclusive_lock(path, "deep/wd0/seed1", patience=0.5)
     assert 0.5 <= time.monotonic() - began < 10
     message = str(caught.value)
     assert message.startswith("deep/wd0/seed1: another process is at work on it")
     assert f"fuser {path}" in message
     assert "run the same command again" in message
     kill(holder)
-    ExclusiveLock(path, "cell", patience=0).release()
+    exclusive_lock(path, "cell", patience=0).release()
 
 
 def test_a_lock_is_given_up_while_another_waits(tmp_path, start):
     path = tmp_path / "lock"
-    release = "lock = ExclusiveLock(Path(sys.argv[1]), 'a'); print('locked', flush=True)\n"
+    release = "lock = exclusive_lock(Path(sys.argv[1]), 'a'); print('locked', flush=True)\n"
     release += "time.sleep(1); lock.release(); time.sleep(60)"
     start(release, path)
     began = time.monotonic()
-    ExclusiveLock(path, "b", patience=30).release()
+    exclusive_lock(path, "b", patience=30).release()
     assert 0.5 < time.monotonic() - began < 20
 
 
 def test_one_process_can_lock_again_after_release(tmp_path):
-    first = ExclusiveLock(tmp_path / "lock", "a", patience=0)
+    first = exclusive_lock(tmp_path / "lock", "a", patience=0)
     with pytest.raises(UserError):
-        ExclusiveLock(tmp_path / "lock", "b", patience=0)
+        exclusive_lock(tmp_path / "lock", "b", patience=0)
     first.release()
-    ExclusiveLock(tmp_path / "lock", "c", patience=0).release()
+    exclusive_lock(tmp_path / "lock", "c", patience=0).release()
 
 
 REMOVE = """
 import shutil
-lock = ExclusiveLock(Path(sys.argv[1]), "a")
+lock = exclusive_lock(Path(sys.argv[1]), "a")
 print("locked", flush=True)
 time.sleep(1)
 shutil.rmtree(Path(sys.argv[1]).parent)
@@ -156,11 +183,10 @@ def test_a_lock_on_a_file_that_its_holder_removed_does_not_count(tmp_path, start
     """Who waited must hold the file that is there: others would lock a new one beside it."""
     path = tmp_path / ".resume" / "lock"
     start(REMOVE, path)
-    lock = ExclusiveLock(path, "b", patience=30)
+    lock = exclusive_lock(path, "b", patience=30)
     assert path.exists()
-    assert os.path.samestat(os.fstat(lock.handle), path.stat())
     with pytest.raises(UserError):
-        ExclusiveLock(path, "c", patience=0)
+        exclusive_lock(path, "c", patience=0)
     lock.release()
 
 
@@ -168,7 +194,7 @@ def test_a_lock_on_a_file_that_its_holder_removed_does_not_count(tmp_path, start
 
 # Starts a job through a shell, as Snakemake does, and tells its process id.
 RUNNER = """
-job = "from headstability.liveness import *; import time; end_with_snakemake(0.1); "
+job = "from headstability.storage.locks import *; import time; end_with_snakemake(0.1); "
 job += "print(os.getpid(), flush=True); time.sleep(60)"
 subprocess.run(f'"{sys.executable}" -c "{job}"; true', shell=True)
 """
