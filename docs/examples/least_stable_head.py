@@ -1,4 +1,4 @@
-"""Which head of each refit is the hardest to find again, and what does it look at?
+"""Which head of each refit is the least reproducible, and what does it attend to?
 
 The figures of a study show the least stable heads of one anchor. Here every refit is asked for its
 own: is it the same kind of head each time, and how close does the closest head of any other refit
@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from headstability.access import Condition, open_study
+from headstability.notebook.access import Condition, open_study
 from headstability.errors import UserError
 
 PROMPT, TOKENS = 1, 16  # the prompt shown, and how many of its tokens
 
 
 def least_stable(condition: Condition) -> pd.DataFrame:
-    """Per refit: its least stable head of all layers, and the closest match of it elsewhere."""
+    """Per refit: its least stable head of all layers, and the closest match in another refit."""
     stability = condition.stability()
     heads = stability.loc[stability.groupby("anchor", sort=False)["stability"].idxmin()]
     matches = heads.merge(condition.matches(), on=["anchor", "layer", "head"])
@@ -30,7 +30,7 @@ def least_stable(condition: Condition) -> pd.DataFrame:
 
 
 def pattern_table(condition: Condition, chosen: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
-    """One row an entry of a pattern shown: of each refit's head, and of its closest match."""
+    """One row per entry of each pattern shown: each refit's head, and its closest match."""
     patterns = condition.patterns().sel(prompt=PROMPT).isel(query=slice(TOKENS), key=slice(TOKENS))
     parts = []
     for row in chosen.itertuples():
@@ -38,7 +38,7 @@ def pattern_table(condition: Condition, chosen: pd.DataFrame, labels: list[str])
             ("least stable head", row.anchor, row.head),
             ("closest match", row.refit, row.match),
         ):
-            # Only now is anything read: one head of one refit on one prompt.
+            # Values are read only here: one head of one refit on one prompt.
             square = patterns.sel(refit=refit, layer=row.layer, head=head)
             part = square.to_series().rename("attention").reset_index().dropna()
             part = part[part["key"] <= part["query"]].assign(
@@ -62,7 +62,7 @@ def pattern_table(condition: Condition, chosen: pd.DataFrame, labels: list[str])
 
 
 def draw(table: pd.DataFrame, title: str) -> Figure:
-    """A column a refit: above, its least stable head; below, the closest match in another refit."""
+    """One column per refit: its least stable head above, its closest match elsewhere below."""
     refits = list(table["refit"].unique())
     figure = Figure(figsize=(2.3 * len(refits) + 1.2, 5.6), layout="constrained")
     axes = figure.subplots(2, len(refits), squeeze=False)
@@ -88,7 +88,7 @@ def draw(table: pd.DataFrame, title: str) -> Figure:
 
 
 def main() -> None:
-    """Draw a condition of a study; without one named, the study's first."""
+    """Draw a condition of a study; by default, the study's first."""
     folder, *rest = sys.argv[1:] or ["results/default"]
     try:
         study = open_study(folder)
