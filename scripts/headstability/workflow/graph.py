@@ -6,6 +6,7 @@ Snakefile and rules/. Those who look at a study from outside get it as a `Plan`.
 
 import itertools
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -157,7 +158,7 @@ class Graph:
         Args:
             targets: names of rules without wildcards, or files.
         """
-        waiting: list[JobKey] = []
+        waiting: deque[JobKey] = deque()
         for target in targets:
             if target in self.rules:
                 waiting += [(target, ())] if self.rules[target].script else self.above((target, ()))
@@ -165,7 +166,7 @@ class Graph:
                 waiting.append(job)
         found: dict[JobKey, None] = {}
         while waiting:
-            job = waiting.pop(0)
+            job = waiting.popleft()
             if job not in found:
                 found[job] = None
                 waiting += self.above(job)
