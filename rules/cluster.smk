@@ -27,10 +27,7 @@ def on_cluster():
 @functools.cache
 def site():
     """The settings of the cluster; wrong ones end the run."""
-    try:
-        return load_site()
-    except UserError as error:
-        stop(error)
+    return or_stop(load_site)
 
 
 def on_gpu(rule):
@@ -41,8 +38,7 @@ def on_gpu(rule):
 def shield_shells():
     """Have the shells that start jobs ignore warnings.
 
-    A profile cannot say this, as it does not reach the Snakemake that Slurm starts, which starts
-    another one through a shell. Called with a job's resources: the settings are there by then.
+    A profile does not reach the Snakemake that Slurm starts, which starts another one in a shell.
     """
     settings = workflow.remote_execution_settings
     if settings and not (settings.precommand or "").startswith(SHIELD):
@@ -87,17 +83,9 @@ def minutes(rule):
     return runtime
 
 
-def tokenising_threads(wildcards):
-    """Threads of the job that tokenises the corpus. Snakemake gives as many as there are."""
-    return needs.tokenising_threads()
-
-
 def enter_cluster():
     """Before the first job is submitted: would Slurm take it, and what must it know?"""
-    try:
-        check_site(site())
-    except UserError as error:
-        stop(error)
+    or_stop(check_site, site())
     if left := orphans(Path.cwd()):
         print(
             f"Slurm still has jobs of a former run in this folder: {' '.join(left)}. What they "

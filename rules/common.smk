@@ -44,18 +44,19 @@ def stop(error):
     sys.exit(f"\nError: {error}\n")
 
 
-def check_config_files(files):
-    """End the run if a config cannot be read, or says what Snakemake would not notice."""
+def or_stop(function, *arguments, **named):
+    """What a function returns; what is wrong ends the run with one message."""
     try:
-        for file in files:
-            read_config(os.path.relpath(file))
+        return function(*arguments, **named)
     except UserError as error:
         stop(error)
 
 
-# A job on another node takes the config of its run, whatever became of the file.
+# A config that cannot be read, or has mistakes Snakemake would not notice, ends the run. A job on
+# another node takes the config of its run, whatever became of the file.
 if not workflow.remote_exec:
-    check_config_files(workflow.overwrite_configfiles or ["config.yaml"])
+    for file in workflow.overwrite_configfiles or ["config.yaml"]:
+        or_stop(read_config, os.path.relpath(file))
 
 # A study file given with --configfile is complete in itself: config.yaml is not merged into it.
 if not workflow.overwrite_configfiles:
@@ -65,22 +66,16 @@ if not workflow.overwrite_configfiles:
 
 def handed():
     """Config and code hashes: on another node, those of the run that submitted the job."""
-    try:
-        run = handed_over() if workflow.remote_exec else None
-    except UserError as error:
-        stop(error)
+    run = or_stop(handed_over) if workflow.remote_exec else None
     return (run[0], run[1].code) if run else (config, None)
 
 
 def load_study(config):
     """The study of a config; a wrong one ends the run before anything happens."""
-    try:
-        loaded = Study(config)
-        loaded.check_files()
-        if note := torch_note(loaded):
-            print(note, file=sys.stderr)
-    except UserError as error:
-        stop(error)
+    loaded = or_stop(Study, config)
+    or_stop(loaded.check_files)
+    if note := or_stop(torch_note, loaded):
+        print(note, file=sys.stderr)
     return loaded
 
 
@@ -100,12 +95,9 @@ def uses(*keys, **call):
 
 def require(wildcards, figure=None):
     """End the run with one message if a requested file or figure is not part of the study."""
-    try:
-        if figure:
-            study.require_figure(figure)
-        study.require(**wildcards)
-    except UserError as error:
-        stop(error)
+    if figure:
+        or_stop(study.require_figure, figure)
+    or_stop(study.require, **wildcards)
 
 
 def configured(pattern, **fixed):
@@ -176,10 +168,7 @@ def begin():
     from headstability.monitor.follow import follow
     from headstability.monitor.status import Observer
 
-    try:
-        record_config(paths.config, config)
-    except UserError as error:
-        stop(error)
+    or_stop(record_config, paths.config, config)
     begin_run(study.name)
     follow(Observer(study, plan), logger.info)
 

@@ -4,7 +4,7 @@
 rule similarity:
     input:
         caches=of_refits(paths.cache),
-        # Not read: no similarity of refits that are copies of one another.
+        # Not read, here and below: nothing is measured of refits that are copies of one another.
         refits=paths.refits,
     output:
         similarity=paths.similarity,
@@ -84,7 +84,6 @@ rule adjust:
 rule prefixes:
     input:
         caches=of_refits(paths.cache),
-        # Not read: no stability of refits that are copies of one another.
         refits=paths.refits,
     output:
         lengths=paths.prompt_length,
@@ -108,7 +107,6 @@ rule prefixes:
 rule residual_similarity:
     input:
         caches=of_refits(paths.cache),
-        # Not read: nothing of refits that are copies of one another.
         refits=paths.refits,
     output:
         pairs=paths.residual,
@@ -134,7 +132,6 @@ rule residual_similarity:
 rule norms:
     input:
         caches=of_refits(paths.cache),
-        # Not read, as above.
         refits=paths.refits,
     output:
         streams=paths.norms_streams,

@@ -56,7 +56,8 @@ rule tokens:
         paths.benchmark_of("tokens")
     conda:
         "../envs/compute.yaml"
-    threads: tokenising_threads
+    # At most: Snakemake gives as many as there are.
+    threads: lambda wildcards: needs.tokenising_threads()
     resources:
         mem_mb=memory("tokens"),
         runtime=minutes("tokens"),

@@ -20,11 +20,7 @@ def read_rules():
             parameter.rule = declared.name
         yield WorkflowRule(
             declared.name,
-            # `unpack` wraps a function in a text.
-            inputs=[
-                (name, getattr(item, "callable", None) or item)
-                for name, item in declared.input._allitems()
-            ],
+            inputs=list(declared.input._allitems()),
             outputs=[str(path) for path in declared.output],
             output_names=dict(declared.output._get_names()),
             script=parameter and os.path.relpath(declared.script, "../scripts"),

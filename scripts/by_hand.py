@@ -6,36 +6,28 @@ job = mock_job("commonness")    # or the path of any file of a study
 main_of(job)(job)               # reads job.input, writes job.output
 """
 
+import runpy
 from collections.abc import Callable, Iterable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from snakemake.iocontainers import Namedlist
 
-from headstability.workflow.run_file import job_of
+from headstability.workflow.run_file import JOB, ask
 from job import SCRIPTS, Job
 
 
 def mock_job(target: str, configfile: str | Path | None = None) -> Job:
-    """A job as its script would get it from Snakemake, whether it has run or not.
+    """The job of a file, or the first of a rule or short name, as its script would get it.
 
-    Called in the folder of the repository. Nothing is run: what the job reads must be there before
-    its script is called.
-
-    Args:
-        target: a file, or a rule or short name: the first of its jobs.
-        configfile: of the study; None: config.yaml.
-
-    Raises:
-        UserError: there is no such job, or what Snakemake says is wrong.
+    Call it in the folder of the repository; what the job reads must exist before its script is
+    called. Raises UserError with what Snakemake says if there is no such job.
     """
-    found = job_of(configfile, target)
+    found, _ = ask(configfile, **{JOB: target})
     resources = found["resources"]
     return Job(
         SimpleNamespace(
-            rule=found["rule"],
             input=_named(found["input"]),
             output=_named(found["output"]),
             wildcards=_named(found["wildcards"].items()),
@@ -48,14 +40,7 @@ def mock_job(target: str, configfile: str | Path | None = None) -> Job:
 
 def main_of(job: Job) -> Callable[[Job], None]:
     """The function `main` of a job's script, loaded anew: an edited script counts."""
-    path = SCRIPTS / job.script
-    spec = spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(path)
-    module = module_from_spec(spec)
-    module.snakemake = None  # type: ignore[attr-defined]  # which Snakemake defines in scripts
-    spec.loader.exec_module(module)
-    return module.main
+    return runpy.run_path(str(SCRIPTS / job.script), {"snakemake": None})["main"]
 
 
 def _named(items: Iterable[tuple[str | None, Any]]) -> Namedlist:

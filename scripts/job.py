@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,25 +24,17 @@ SCRIPTS = Path(__file__).resolve().parent
 
 
 class Job:
-    """A running job: Snakemake's named files and the specification of what to do.
-
-    Attributes:
-        input, output, wildcards, resources, threads: as Snakemake gives them.
-        spec: what this job uses of the config, by key.
-        call: what a generic script is told.
-        fingerprint: identifies specification and code.
-        script: path of its script below scripts/.
-    """
+    """A running job: Snakemake's named files and the specification of what to do."""
 
     def __init__(self, snakemake: Any) -> None:
         self.input, self.output = snakemake.input, snakemake.output
         self.wildcards, self.resources = snakemake.wildcards, snakemake.resources
         self.threads = snakemake.threads
-        self.fingerprint = snakemake.params.spec
+        self.fingerprint = snakemake.params.spec  # identifies specification and code
         recorded = json.loads(snakemake.params.spec)
-        self.spec = recorded["spec"]
-        self.call = recorded["call"]
-        self.script = recorded["script"]
+        self.spec = recorded["spec"]  # what this job uses of the config, by key
+        self.call = recorded["call"]  # what a generic script is told
+        self.script = recorded["script"]  # its path below scripts/
         now, then = job_code(SCRIPTS, self.script, self.call), recorded["code"]
         if changed := [name for name in now | then if now.get(name) != then.get(name)]:
             raise UserError(
@@ -70,8 +63,7 @@ class Job:
     def label(self, *names: str) -> str:
         """The job's wildcards as in paths, for messages."""
         parts = {"weight_decay": "wd{}", "step": "step {}"}
-        shown = [parts.get(name, "{}").format(self.wildcards[name]) for name in names]
-        return "/".join(shown)
+        return "/".join(parts.get(name, "{}").format(self.wildcards[name]) for name in names)
 
 
 class _Tee:
@@ -82,11 +74,9 @@ class _Tee:
 
     def write(self, text: str) -> int:
         for stream in self.streams:
-            try:
+            with suppress(OSError):
                 stream.write(text)
                 stream.flush()
-            except OSError:
-                continue
         return len(text)
 
     def flush(self) -> None:
@@ -98,13 +88,8 @@ class _Tee:
 
 
 def run(snakemake: Any, main: Callable[[Job], None]) -> None:
-    """Run a job: messages for the user go to terminal and log, tracebacks to the log alone.
-
-    Args:
-        snakemake: what Snakemake defines in scripts; None: the script is only loaded (`by_hand`).
-        main: the work.
-    """
-    if snakemake is None:
+    """Run a job: messages for the user go to terminal and log, tracebacks to the log alone."""
+    if snakemake is None:  # the script is only loaded (`by_hand`)
         return
     log_path = Path(snakemake.log[0])
     log_path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,8 +26,7 @@ METADATA = Path(".snakemake", "metadata")
 def reasons_for(row: dict[str, str], job: PlannedJob, plan: Plan, records: dict) -> list[str]:
     """Why the job that makes one output would run for its own sake; [] if only others make it.
 
-    `row` is Snakemake's own judgement of the output (rule, log, status and plan); `records` is what
-    it recorded of finished jobs, by log.
+    `row` is what Snakemake says of the output, `records` what it recorded of finished jobs, by log.
     """
     if row["status"] == "missing":
         return [NEW]
@@ -70,8 +69,7 @@ def main() -> None:
         print("Nothing would be rebuilt: all targets are up to date.")
     for reason, files in sorted(groups.items(), key=lambda item: (item[0] == NEW, len(item[1]))):
         print(f"\n{reason}:")
-        for path in files[:5]:
-            print(f"  {path}")
+        print(*(f"  {path}" for path in files[:5]), sep="\n")
         if len(files) > 5:
             print(f"  ... and {len(files) - 5} more")
     if follows:

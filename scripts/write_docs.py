@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from headstability.models.families import FAMILIES
@@ -62,42 +62,43 @@ def diagram(graph: str) -> str:
 
 
 def figures() -> str:
-    """Every figure with its short target and what is beside it, as a table of Markdown."""
-    lines = ["| figure | short target | beside it | time from finished tables |"]
-    lines.append("|---|---|---|---|")
+    """Every figure with its short target and what is beside it."""
+    cells = [("figure", "short target", "beside it", "time from finished tables")]
     for row in (row for row in ROWS if row.draw):
         figure = _quoted([_shown(f"figures/{row.path}.{{pdf,png}}")])
         beside = [
             getattr(PATHS, name) if columns is None else PATHS.table_of(name + row.per)
             for name, columns in row.columns.items()
         ]
-        cells = [
-            f"{figure}, {row.only}" if row.only else figure,
-            f"`{row.name}`{' (all)' if row.per else ''}",
-            _quoted(_shown(path.removeprefix(f"{PATHS.root}/")) for path in beside),
-            f"{row.seconds} s{' each' if row.per else ''}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
+        target, seconds = (" (all)", " each") if row.per else ("", "")
+        beside = _quoted(_shown(path.removeprefix(f"{PATHS.root}/")) for path in beside)
+        figure += f", {row.only}" if row.only else ""
+        cells.append((figure, f"`{row.name}`{target}", beside, f"{row.seconds} s{seconds}"))
+    return _table(cells)
 
 
 def tables() -> str:
-    """Every table with its columns, as a table of Markdown."""
-    lines = ["| file | columns |", "|---|---|"]
+    """Every table with its columns."""
+    cells = [("file", "columns")]
     for row in ROWS:
         asked = "on request: " if row.on_request else ""
         for name, columns in row.columns.items():
             if columns is not None:
-                file, listed = _shown(f"`{name}{row.per}.csv`"), _quoted(columns.split())
-                lines.append(f"| {file} | {asked}{listed} |")
-    return "\n".join([*lines, ""])
+                listed = asked + _quoted(columns.split())
+                cells.append((_shown(f"`{name}{row.per}.csv`"), listed))
+    return _table(cells)
 
 
 def families() -> str:
-    """Every family of models that can be imported, as a table of Markdown."""
-    lines = ["| `model_type` | family |", "|---|---|"]
-    lines += [f"| `{kind}` | {family.name} |" for kind, family in FAMILIES.items()]
-    return "\n".join([*lines, ""])
+    """Every family of models that can be imported."""
+    rows = [(f"`{kind}`", family.name) for kind, family in FAMILIES.items()]
+    return _table([("`model_type`", "family"), *rows])
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, the head first, as a table of Markdown."""
+    lines = [f"| {' | '.join(cells)} |\n" for cells in rows]
+    return "".join([lines[0], "|---" * len(rows[0]), "|\n", *lines[1:]])
 
 
 def _shown(pattern: str) -> str:
@@ -119,13 +120,10 @@ def renewed(page: str) -> str:
 
 def main() -> None:
     """Write each page."""
-    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES}
+    pages = {name: renewed((ROOT / name).read_text(encoding="utf-8")) for name in PAGES}
+    pages["docs/config-reference.md"] = config_reference()
     page = (ROOT / "docs/workflow.md").read_text(encoding="utf-8")
-    pages = {
-        "docs/config-reference.md": config_reference(),
-        "docs/workflow.md": DIAGRAM.sub(lambda _: diagram(rulegraph()), page),
-        **{name: renewed(text) for name, text in texts.items()},
-    }
+    pages["docs/workflow.md"] = DIAGRAM.sub(lambda _: diagram(rulegraph()), page)
     for name, text in pages.items():
         with atomic_path(ROOT / name) as path:
             path.write_text(text, encoding="utf-8")

@@ -6,6 +6,11 @@ import json
 import threading
 from contextlib import contextmanager
 
+import pytest
+from huggingface_hub import constants
+
+from headstability.hub.download import Hub
+
 COMMIT = "c" * 40
 
 
@@ -14,6 +19,14 @@ def etag_of(data, large):
     if large:
         return hashlib.sha256(data).hexdigest()
     return hashlib.sha1(f"blob {len(data)}\0".encode() + data).hexdigest()
+
+
+def hub_at(address, cache, repo, revision=COMMIT, kind="model"):
+    """A repository of the hub at an address, with a cache of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "ENDPOINT", address)
+        patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        return Hub(repo, revision, kind)
 
 
 class LoopbackHub:

@@ -2,12 +2,7 @@
 
 import torch
 
-from headstability.exchange.importing import (
-    check_text,
-    held_out_loss,
-    import_weights,
-    provenance_of,
-)
+from headstability.exchange import importing
 from headstability.exchange.origins import origins_of
 from headstability.models.transformer import choose_device
 from headstability.storage.files import write_json
@@ -34,16 +29,15 @@ def main(job: Job) -> None:
     imported = []
     for step, path in zip(spec["checkpoint_steps"], job.output.weights, strict=True):
         origin = origins[str(step)]
-        one = import_weights(
-            origin, chosen["sha256"], spec["shape"], {**header, "step": step}, path
-        )
-        check_text(one["shape"], held_out, spec["training.context"], origin.label)
+        of_step = {**header, "step": step}
+        one = importing.import_weights(origin, chosen["sha256"], spec["shape"], of_step, path)
+        importing.check_text(one["shape"], held_out, spec["training.context"], origin.label)
         imported.append(one)
     rows = held_out.spread_rows(spec["training.held_out_rows"], spec["training.context"])
     device = choose_device(spec["training.device"])
-    loss = held_out_loss(job.output.weights[-1], rows, held_out.bos, device)
+    loss = importing.held_out_loss(job.output.weights[-1], rows, held_out.bos, device)
     made = (spec["checkpoint_steps"], imported, source, (loss, len(rows)))
-    write_json(job.output.provenance, provenance_of(header, *made))
+    write_json(job.output.provenance, importing.provenance_of(header, *made))
 
 
 run(snakemake, main)

@@ -4,10 +4,9 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Something the user can put right.
+    """Something the user can put right; scripts print the message without a traceback.
 
-    The message says what is wrong, where (key, file or cell) and how to fix it; scripts print
-    it alone, without a traceback.
+    It says what is wrong, where (key, file or cell) and how to fix it.
     """
 
 

@@ -10,7 +10,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from loopback_hub import COMMIT, LoopbackHub, serving
+from loopback_hub import COMMIT, LoopbackHub, hub_at, serving
 from test_config import edited, problems
 
 from headstability.errors import UserError
@@ -195,8 +195,7 @@ def hub(folder, monkeypatch):
         hub.files[f"datasets/some/text/data/{name}"] = (folder / name).read_bytes()
         (folder / name).unlink()
     with serving(hub):
-        there = {"endpoint": hub.address, "cache": folder / "cache"}
-        monkeypatch.setattr(download, "Hub", partial(download.Hub, **there))
+        monkeypatch.setattr(download, "Hub", partial(hub_at, hub.address, folder / "cache"))
         yield hub
 
 

@@ -5,10 +5,10 @@ import json
 
 import pytest
 from huggingface_hub import constants, file_download
-from loopback_hub import COMMIT, LoopbackHub, etag_of, serving
+from loopback_hub import COMMIT, LoopbackHub, etag_of, hub_at, serving
 
 from headstability.errors import UserError
-from headstability.hub.download import Hub, fetch_place
+from headstability.hub.download import fetch_place
 
 REPO = "some/weights"
 DATA = bytes(range(256)) * 4096
@@ -27,7 +27,7 @@ def hub(monkeypatch):
 
 @pytest.fixture
 def open_hub(hub, tmp_path):
-    return lambda revision=COMMIT: Hub(REPO, revision, hub.address, tmp_path / "cache")
+    return lambda revision=COMMIT: hub_at(hub.address, tmp_path / "cache", REPO, revision)
 
 
 def partial_of(tmp_path):
@@ -97,7 +97,7 @@ def test_what_does_not_exist_is_named(hub, open_hub, tmp_path):
         fetch_place(open_hub(), "transformerlens", "x/run_2/final.pt", {})
     with pytest.raises(UserError, match="the hub has no revision some/weights at step31"):
         fetch(open_hub("step31"))
-    other = Hub("no/repository", COMMIT, hub.address, tmp_path)
+    other = hub_at(hub.address, tmp_path, "no/repository")
     with pytest.raises(UserError, match="the hub has no repository no/repository"):
         fetch(other)
 
@@ -105,9 +105,9 @@ def test_what_does_not_exist_is_named(hub, open_hub, tmp_path):
 def test_offline(hub, open_hub, tmp_path):
     fetch(open_hub())
     closed = "http://127.0.0.1:9"
-    there = Hub(REPO, COMMIT, closed, tmp_path / "cache")
+    there = hub_at(closed, tmp_path / "cache", REPO)
     assert fetch(there)["files"], "what is in the cache needs no hub"
-    absent = Hub(REPO, COMMIT, closed, tmp_path / "empty")
+    absent = hub_at(closed, tmp_path / "empty", REPO)
     with pytest.raises(UserError, match=r"is not in the cache .* and cannot be fetched") as error:
         fetch(absent)
     assert closed in str(error.value)
@@ -124,7 +124,7 @@ def test_a_model_of_transformers(hub, tmp_path):
         f"{repo}/m-2.safetensors": b"2",
         f"{repo}/pytorch_model.bin": b"not wanted",
     }
-    opened = Hub(repo, "step30", hub.address, tmp_path)
+    opened = hub_at(hub.address, tmp_path, repo, "step30")
     found = fetch_place(opened, "huggingface", "", {})
     assert list(found["files"]) == [
         "config.json",
@@ -133,6 +133,6 @@ def test_a_model_of_transformers(hub, tmp_path):
         "m-2.safetensors",
     ]
     assert opened.fetch("config.json").parent == opened.fetch("m-2.safetensors").parent
-    inside = Hub(repo, COMMIT, hub.address, tmp_path)
+    inside = hub_at(hub.address, tmp_path, repo)
     with pytest.raises(UserError, match=r"owner/model-seed1 at c+ has no weights"):
         fetch_place(inside, "huggingface", "sub", {})

@@ -1,6 +1,7 @@
 """The graph of jobs and their parameters, on a few rules made by hand."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,7 @@ def weights_of(wildcards):
 
 
 def sources_of(wildcards):
-    """An import is told its inputs by name."""
-    return {"files": [f"given/{wildcards['refit']}.bin"], "text": TEXT}
+    return [f"given/{wildcards['refit']}.bin"]
 
 
 def heads_of(wildcards):
@@ -51,7 +51,7 @@ RULES = [
     ),
     WorkflowRule(
         "fetch",
-        [(None, sources_of)],
+        [("files", sources_of), ("text", TEXT)],
         [made_of("large", WEIGHTS)],
         "cells/fetch.py",
         Uses(("shape",)),
@@ -274,4 +274,4 @@ def test_jobs_that_were_asked_for_come_after_those_of_the_study():
 
 def test_a_plan_survives_being_recorded():
     plan = parameters().plan()
-    assert Plan.of_json(json.loads(json.dumps(plan.as_json()))) == plan
+    assert Plan.of_json(json.loads(json.dumps(asdict(plan)))) == plan

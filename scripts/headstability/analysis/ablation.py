@@ -1,4 +1,4 @@
-"""What a removed head costs (docs/methods.md, "Ablation"). Models and token ids only."""
+"""The cost of removing a head (docs/methods.md, "Ablation")."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,11 @@ from .perplexity import summed_nll
 
 @dataclass(frozen=True)
 class AblationResult:
-    """Negative log-likelihoods of one model, in nats.
+    """Negative log-likelihoods (NLL) of one model, in nats."""
 
-    Attributes:
-        tokens: predicted tokens.
-        total: NLL of the whole model, summed over predicted tokens.
-        ablated: by method, the same with one head's z replaced, [layer, head].
-    """
-
-    tokens: int
-    total: float
-    ablated: dict[str, np.ndarray]
+    tokens: int  # predicted tokens
+    total: float  # NLL of the whole model, summed over predicted tokens
+    ablated: dict[str, np.ndarray]  # by method, the same with one head's z replaced, [layer, head]
 
 
 def ablate_heads(
@@ -39,24 +33,20 @@ def ablate_heads(
 ) -> AblationResult:
     """Replace one head's z at a time, for every head.
 
-    `zero` sets z to zero; `mean` sets it to one vector per head, its mean over non-BOS positions
-    of all prompts. Value biases are folded into the output bias first, so that a zeroed head loses
-    what it reads from the context but not its constant. The layers before the ablated one are
-    computed once; only the rest is run again, several heads and methods at a time.
+    `zero` sets z to zero; `mean` sets it to the head's mean over the non-BOS positions of all
+    prompts. Value biases are first folded into the output bias, so that a zeroed head loses what it
+    reads from the context but not its constant. Layers before the ablated one are computed once;
+    the rest is run again, for several heads and methods at a time.
 
-    Args:
-        model: the model, on its device; changed in place (value biases folded). Its floating
-            point type is the type of the computation; losses are summed in float64.
-        prompts: token ids, BOS first; lengths may differ.
-        bos: id of the beginning token, never a target.
-        methods: `zero`, `mean` or both.
-        progress: told how many prompts are done.
+    The model, on its device, is changed in place. It computes in its own floating point type;
+    losses are summed in float64. `prompts` are token ids, BOS first, of any lengths; BOS (id `bos`)
+    is never a target. `progress` is told how many prompts are done.
     """
     model.fold_value_biases()
     shape = model.shape
     total, count, done = 0.0, 0, 0
     ablated = {method: np.zeros((shape.layers, shape.heads)) for method in methods}
-    # Pairs of head and method, in groups that are run together.
+    # Variants are run together in groups.
     pairs = [(head, method) for head in range(shape.heads) for method in methods]
     groups = [pairs[i : i + ABLATED_VARIANTS] for i in range(0, len(pairs), ABLATED_VARIANTS)]
     with inference(model.modules(), model.device):
@@ -87,7 +77,7 @@ def ablate_heads(
 
 
 def mean_z(model: LanguageModel, prompts: Sequence[Sequence[int]], bos: int) -> Tensor:
-    """Every head's z averaged over all non-BOS positions, float64 [layer, head, d_head]."""
+    """Each head's z averaged over the non-BOS positions of all prompts, [layer, head, d_head]."""
     shape = model.shape
     total = torch.zeros((shape.layers, shape.heads, shape.d_head), dtype=torch.float64)
     count = 0
@@ -103,8 +93,8 @@ def mean_z(model: LanguageModel, prompts: Sequence[Sequence[int]], bos: int) -> 
 def _run_from(model: LanguageModel, layer: int, x: Tensor, z: Tensor) -> Tensor:
     """The residual stream after the last layer, [variant, prompt, position, d_model].
 
-    From the stream before a layer (counted from 0), [prompt, position, d_model], and z of its
-    heads in every variant, [variant, prompt, head, position, d_head].
+    It starts from the stream before a layer (counted from 0), [prompt, position, d_model], and z of
+    the layer's heads in each variant, [variant, prompt, head, position, d_head].
     """
     stream = model.blocks[layer].resume(x.repeat(len(z), 1, 1), z.flatten(0, 1))
     for later in model.blocks[layer + 1 :]:
@@ -113,12 +103,11 @@ def _run_from(model: LanguageModel, layer: int, x: Tensor, z: Tensor) -> Tensor:
 
 
 def ablation_table(result: AblationResult) -> pd.DataFrame:
-    """One row per method and head: the cost of removing it.
+    """The cost of removing each head, by method, layer and head.
 
-    Returns:
-        method, layer, head, perplexity (PPL = exp(total NLL / tokens)), ablated_perplexity,
-        delta_perplexity, relative_delta_perplexity (its ratio to PPL), delta_loss
-        (log(PPL_ablated / PPL), nats), predicted_tokens.
+    The other columns are perplexity (PPL = exp(total NLL / tokens)), ablated_perplexity,
+    delta_perplexity, relative_delta_perplexity (its ratio to PPL), delta_loss
+    (log(PPL_ablated / PPL), nats) and predicted_tokens.
     """
     tokens = result.tokens
     perplexity = np.exp(result.total / tokens)

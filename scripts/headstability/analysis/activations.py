@@ -1,4 +1,4 @@
-"""Running a model on prompts and keeping what its heads do (docs/methods.md, "Cache")."""
+"""Run a model on prompts and keep what its heads do (docs/methods.md, "Cache")."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,7 @@ from .blocks import CACHE_PROMPTS
 
 
 def pad_batch(prompts: Sequence[Sequence[int]], pad: int) -> Tensor:
-    """Right-pad prompts to one length, int64 [prompt, longest].
-
-    Exact under causal attention: padding lies in the future.
-    """
+    """Right-pad prompts to int64 [prompt, longest]; causal attention never sees the padding."""
     tensors = [torch.tensor(prompt, dtype=torch.int64) for prompt in prompts]
     return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=pad)
 
@@ -28,27 +25,21 @@ def batches_by_length(prompts: Sequence[Sequence[int]], size: int) -> list[list[
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-# The residual streams that can be kept, and what they are.
-STREAMS = {
-    "resid_pre": "residual stream before the layer",
-    "resid_mid": "residual stream after attention, before the MLP",
-}
-# What caches hold, with its dimensions.
-_CONTENT = {
-    "pattern": "attention pattern, lower triangle with diagonal",
-    "z": "head output before W_O, value bias included",
-    "z_mean": "mean of z over the tokens of a prompt, BOS included",
-    "attention_out_norm": "L2 norm of the mean-centred output of attention, b_O included",
-    "resid_mid_norm": "L2 norm of the mean-centred residual stream after attention",
-    **STREAMS,
-}
-_DIMENSIONS = {
-    "pattern": ("layer", "head", "entry"),
-    "z": ("layer", "head", "position", "d_head"),
-    "z_mean": ("layer", "head", "prompt", "d_head"),
-    **dict.fromkeys(STREAMS, ("layer", "position", "d_model")),
-    "attention_out_norm": ("layer", "position"),
-    "resid_mid_norm": ("layer", "position"),
+# What caches hold: dimensions and description.
+_VARIABLES = {
+    "pattern": ("layer head entry", "attention pattern, lower triangle with diagonal"),
+    "z": ("layer head position d_head", "head output before W_O, value bias included"),
+    "z_mean": ("layer head prompt d_head", "mean of z over the tokens of a prompt, BOS included"),
+    "resid_pre": ("layer position d_model", "residual stream before the layer"),
+    "resid_mid": ("layer position d_model", "residual stream after attention, before the MLP"),
+    "attention_out_norm": (
+        "layer position",
+        "L2 norm of the mean-centred output of attention, b_O included",
+    ),
+    "resid_mid_norm": (
+        "layer position",
+        "L2 norm of the mean-centred residual stream after attention",
+    ),
 }
 
 
@@ -61,23 +52,12 @@ def activations(
 ) -> xr.Dataset:
     """Patterns, z, residual streams and norms of every layer on every prompt.
 
-    Args:
-        model: the model, biases unfolded.
-        prompts: token ids of each prompt, BOS first; lengths may differ.
-        device: where to run.
-        batch: prompts per forward pass.
-        streams: which of STREAMS to keep.
-
-    Returns:
-        A dataset with
-        `pattern` (layer, head, entry): lower triangles, row by row, prompts one after another;
-        `z` (layer, head, position, d_head): head outputs before W_O, value bias included;
-        `z_mean` (layer, head, prompt, d_head): its mean over a prompt's tokens, BOS included;
-        each of `streams` (layer, position, d_model);
-        `attention_out_norm`, `resid_mid_norm` (layer, position): L2 norms of what attention adds
-        to the stream and of the stream after it, each less its mean over d_model;
-        and coordinates that give the prompt, query and key of each entry, and the prompt and token
-        of each position. Layers and heads are numbered from 1. All float32, no units.
+    `model` still has its value biases, `prompts` are token ids, BOS first, of any lengths, and
+    `batch` prompts run at a time. The dataset, all float32 and without units, has the variables
+    `_VARIABLES`, of the residual streams only `streams`. Patterns are lower triangles, row by row,
+    prompts one after another. Norms are L2 norms of vectors less their mean over d_model.
+    Coordinates give the prompt, query and key of each entry, and the prompt and token of each
+    position. Layers and heads are numbered from 1.
     """
     model = model.to(device)
     lengths = np.array([len(prompt) for prompt in prompts])
@@ -89,7 +69,7 @@ def activations(
     sizes |= {"d_head": shape.d_head, "d_model": shape.d_model}
     names = ("pattern", "z", "z_mean", *streams, "attention_out_norm", "resid_mid_norm")
     out = {
-        name: np.empty([sizes[dimension] for dimension in _DIMENSIONS[name]], dtype=np.float32)
+        name: np.empty([sizes[dim] for dim in _VARIABLES[name][0].split()], dtype=np.float32)
         for name in names
     }
     with inference(model.modules(), device):
@@ -122,28 +102,29 @@ def _flat_triangle(length: int, padded: int) -> np.ndarray:
 
 
 def _centred_norm(vectors: Tensor) -> Tensor:
-    """L2 norms of vectors less their mean over d_model: LayerNorm reads nothing else."""
+    """L2 norms of vectors less their mean over d_model, which LayerNorm discards."""
     return (vectors - vectors.mean(-1, keepdim=True)).norm(dim=-1)
 
 
 def _label(variables: dict[str, np.ndarray], prompts: Sequence[Sequence[int]]) -> xr.Dataset:
     lengths = [len(prompt) for prompt in prompts]
-    triangles = [np.tril_indices(length) for length in lengths]
+    query, key = np.concatenate([np.tril_indices(n) for n in lengths], axis=1).astype(np.int32) + 1
     number = np.arange(1, len(prompts) + 1)
     layers, heads = variables["pattern"].shape[:2]
     return xr.Dataset(
         {
-            name: (_DIMENSIONS[name], values, {"long_name": _CONTENT[name], "units": "1"})
-            for name, values in variables.items()
+            name: (dims.split(), variables[name], {"long_name": description, "units": "1"})
+            for name, (dims, description) in _VARIABLES.items()
+            if name in variables
         },
         coords={
             "layer": np.arange(1, layers + 1),
             "head": np.arange(1, heads + 1),
             "prompt": number,
             "prompt_length": ("prompt", np.array(lengths), {"units": "tokens, BOS included"}),
-            "entry_prompt": ("entry", np.repeat(number, [len(t[0]) for t in triangles])),
-            "query": ("entry", np.concatenate([t[0] + 1 for t in triangles]).astype(np.int32)),
-            "key": ("entry", np.concatenate([t[1] + 1 for t in triangles]).astype(np.int32)),
+            "entry_prompt": ("entry", np.repeat(number, [triangle_entries(n) for n in lengths])),
+            "query": ("entry", query),
+            "key": ("entry", key),
             "position_prompt": ("position", np.repeat(number, lengths)),
             "token": ("position", np.concatenate([np.asarray(p) for p in prompts])),
         },

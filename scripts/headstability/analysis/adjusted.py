@@ -1,4 +1,4 @@
-"""Adjusted stability from the caches of a condition's refits (docs/statistics.md), streamed."""
+"""Adjusted stability of a condition (docs/statistics.md), a few prompts at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,31 +27,20 @@ def adjusted_tables(
     prompts_in_group: np.ndarray,
     measures: Sequence[str],
 ) -> dict[str, pd.DataFrame]:
-    """Adjusted stability of a condition, by layer.
+    """Adjusted stability of a condition, by layer, from the `paths` of its refits' caches.
 
-    Args:
-        refits: names of the refits.
-        paths: the cache of each.
-        within: the variable of that name of `conditions.condition_similarity`.
-        prompts_in_group: [group].
-        measures: which of `measures.MEASURES` to compute; the raw one and its null are always
-            included.
+    `within` and `prompts_in_group` are variables of `similarities.condition_similarity`; `measures`
+    chooses from `MEASURES`. The raw measure, the null (shuffled) and their difference (excess) are
+    always included. Measures of what heads write also give that of the layer's concatenated z,
+    <measure>_of_layer.
 
     Returns:
-        `pairs`: k_l of every pair of refits, once, by measure (refit_a, refit_b, layer, measure,
-        stability); measures are raw, shuffled (the null), excess and those chosen; measures of what
-        heads write also give that of the layer's concatenated z, <measure>_of_layer;
-        `without_prompts`: the mean over pairs without each group of prompts, where prompts can be
-        left out, and that of distinctness (layer, measure, group, stability);
-        `matches`: m of every head in every other refit (anchor, refit, layer, head,
-        raw, shuffled);
-        `heads`: of every head of every refit, over the other refits (refit, layer, head, raw,
-        shuffled, excess, bos_mass).
-        Undefined values are empty: a null or a split of one prompt, CKA of fewer than 4
-        positions.
-
-    Raises:
-        UserError, DamagedFile: caches are damaged or do not belong together.
+        `pairs`: k_l of every pair of refits (refit_a, refit_b, layer, measure, stability);
+        `without_prompts`: its mean over pairs without each group of prompts, where prompts can be
+        left out, and mean distinctness (layer, measure, group, stability);
+        `matches`: m of every head in each other refit (anchor, refit, layer, head, raw, shuffled);
+        `heads`: means over the other refits (refit, layer, head, raw, shuffled, excess, bos_mass).
+        Undefined values are empty: null and split of one prompt, CKA of fewer than 4 positions.
     """
     written = any(MEASURES[name].outputs for name in measures)
     caches = open_refits(refits, paths, ["pattern", "z"] if written else ["pattern"])
@@ -65,19 +54,14 @@ def adjusted_tables(
 
 @dataclass
 class _Layer:
-    """The results for one layer.
+    """The results for one layer."""
 
-    Attributes:
-        pairs: k_l by measure, [refit, refit].
-        without: its mean over pairs without each group, by measure, [group].
-        match: m of the raw measure and the null, [anchor, refit, head].
-        bos_mass: [refit, head].
-    """
-
+    # By measure: k_l [refit, refit]; its mean over pairs without each group of prompts [group]; of
+    # the raw measure and the null m [anchor, refit, head].
     pairs: dict[str, np.ndarray] = field(default_factory=dict)
     without: dict[str, np.ndarray] = field(default_factory=dict)
     match: dict[str, np.ndarray] = field(default_factory=dict)
-    bos_mass: np.ndarray | None = None
+    bos_mass: np.ndarray | None = None  # [refit, head]
 
 
 def _layer(
@@ -139,7 +123,7 @@ def _stability(match: Match, cosines: np.ndarray, counts: np.ndarray) -> float:
 def _without(
     statistic: Callable[[np.ndarray, np.ndarray], float], cosines: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
-    """A statistic without each group of prompts, [group]; NaN where nothing is left."""
+    """A statistic without each group of prompts, [group]; NaN where it is not defined."""
 
     def guarded(c: np.ndarray, n: np.ndarray) -> float:
         try:
@@ -153,14 +137,13 @@ def _without(
 def _null(
     found: _Layer, read: Read, entries: np.ndarray, groups: np.ndarray, shape: tuple[int, ...]
 ) -> None:
-    """The prompt-shuffled null, the mean over shifts; NaN with one prompt."""
+    """The prompt-shuffled null: the mean over shifts; NaN with one prompt."""
     refits, heads = shape[1:3]
     found.match["shuffled"] = np.full((refits, refits, heads), np.nan)
     found.without["shuffled"] = np.full(shape[0], np.nan)
     if len(entries) > 1:
         at_once = max(1, ADJUSTED_SLAB_ENTRIES // int(refits * heads * entries.max()))
-        best = adjusted.matched_best
-        matches, without = [], []
+        best, matches, without = adjusted.matched_best, [], []
         for shift in map(int, adjusted.null_shifts(len(entries))):
             cosines, counts = adjusted.shuffled_mean_cosine(read, entries, shift, groups, at_once)
             cosines = cosines.reshape(shape)
@@ -174,7 +157,7 @@ def _null(
 def _outputs(
     found: _Layer, name: str, measure: Measure, caches: Sequence[xr.Dataset], layer: int
 ) -> None:
-    """Similarity of what heads write, and of what all heads of the layer write together."""
+    """Similarity of what heads write, one by one and all heads of the layer together."""
     refits, one = len(caches), np.array([1])
 
     def z(refit: int) -> np.ndarray:
@@ -195,7 +178,7 @@ def _outputs(
 
 
 def _reader(caches: Sequence[xr.Dataset], layer: int, entries: np.ndarray) -> Read:
-    """read(first, last): one layer's patterns of prompts first to last - 1, [row, entry]."""
+    """A function that reads one layer's patterns of prompts first to last - 1, [row, entry]."""
     starts = np.append(0, np.cumsum(entries))
 
     def columns(first: int, last: int) -> np.ndarray:
@@ -210,7 +193,7 @@ def _reader(caches: Sequence[xr.Dataset], layer: int, entries: np.ndarray) -> Re
 
 
 def _slabs(read: Read, entries: np.ndarray) -> Iterator[adjusted.Slab]:
-    """All prompts in order, a few whole ones at a time."""
+    """Patterns of all prompts in order, a few whole prompts at a time."""
     rows = len(read(0, 1))
     size = max(1, ADJUSTED_SLAB_ENTRIES // int(rows * entries.max()))
     for first in range(0, len(entries), size):
@@ -219,45 +202,27 @@ def _slabs(read: Read, entries: np.ndarray) -> Iterator[adjusted.Slab]:
 
 
 def _label(found: _Layer, names: np.ndarray, layer: int) -> dict[str, pd.DataFrame]:
-    """Tables of one layer."""
+    """The tables of one layer."""
     one, other = np.triu_indices(len(names), 1)
-    ends = {"refit_a": names[one], "refit_b": names[other], "layer": layer}
-    pairs = [
-        pd.DataFrame({**ends, "measure": measure, "stability": values[one, other]})
-        for measure, values in found.pairs.items()
-    ]
-    without = [
-        pd.DataFrame(
-            {"layer": layer, "measure": measure, "group": np.arange(1, len(v) + 1), "stability": v}
-        )
-        for measure, v in found.without.items()
-    ]
+    pairs = pd.DataFrame({"refit_a": names[one], "refit_b": names[other], "layer": layer})
+    ends = list(pairs)
+    pairs = pairs.assign(**{name: values[one, other] for name, values in found.pairs.items()})
+    pairs = pairs.melt(ends, var_name="measure", value_name="stability")
+    without = pd.DataFrame(found.without)
+    without = without.assign(layer=layer, group=without.index + 1)
+    without = without.melt(["layer", "group"], var_name="measure", value_name="stability")
     others = ~np.eye(len(names), dtype=bool)
     anchor, refit = np.nonzero(others)
-    heads = found.bos_mass.shape[1]
-    numbers = np.arange(1, heads + 1)
-    matches = pd.DataFrame(
-        {
-            "anchor": names[anchor].repeat(heads),
-            "refit": names[refit].repeat(heads),
-            "layer": layer,
-            "head": np.tile(numbers, len(anchor)),
-            **{name: m[anchor, refit].ravel() for name, m in found.match.items()},
-        }
-    )
-    by_head = {
-        name: match.mean(axis=1, where=others[..., None]).ravel()
-        for name, match in found.match.items()
-    }
-    by_head["excess"] = by_head["raw"] - by_head["shuffled"]
-    of_heads = pd.DataFrame(
-        {
-            "refit": names.repeat(heads),
-            "layer": layer,
-            "head": np.tile(numbers, len(names)),
-            **by_head,
-            "bos_mass": found.bos_mass.ravel(),
-        }
-    )
-    tables = {"pairs": pd.concat(pairs), "without_prompts": pd.concat(without)}
-    return tables | {"matches": matches, "heads": of_heads}
+    count = found.bos_mass.shape[1]
+    matches = pd.DataFrame({"anchor": names[anchor].repeat(count)})
+    matches = matches.assign(refit=names[refit].repeat(count), layer=layer)
+    heads = pd.DataFrame({"refit": names.repeat(count), "layer": layer})
+    for table in (matches, heads):
+        table["head"] = table.index % count + 1
+    for name, match in found.match.items():
+        matches[name] = match[anchor, refit].ravel()
+        heads[name] = match.mean(axis=1, where=others[..., None]).ravel()
+    heads["excess"] = heads["raw"] - heads["shuffled"]
+    heads["bos_mass"] = found.bos_mass.ravel()
+    without = without[["layer", "measure", "group", "stability"]]
+    return {"pairs": pairs, "without_prompts": without, "matches": matches, "heads": heads}

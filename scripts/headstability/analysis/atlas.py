@@ -14,25 +14,18 @@ from ..storage.stores import pattern_of
 from ..text.tokenizers import load_own_tokenizer
 from .refit_caches import open_refits
 
-# Invisible characters, and the marks shown for them.
-_MARKS = {" ": "␣", "\n": "↵", "\t": "→"}
-_OTHER, _NOTHING = "\ufffd", "∅"
+_MARKS = {" ": "␣", "\n": "↵", "\t": "→"}  # shown for invisible characters
 
 
 def visible(token: str) -> str:
     """A token as a label: invisible characters get a mark, and no label is empty."""
-    marked = (_MARKS.get(c, c if c.isprintable() else _OTHER) for c in token)
-    return "".join(marked) or _NOTHING
+    return "".join(_MARKS.get(c, c if c.isprintable() else "\ufffd") for c in token) or "∅"
 
 
 def token_labels(
     prompts: Mapping[str, Any], prompt: int, decode: Callable[[list[int]], str]
 ) -> list[str]:
-    """The tokens of one prompt, counted from 1, of a prompt set as labels.
-
-    Raises:
-        UserError: the prompt set is smaller.
-    """
+    """The tokens of one prompt, counted from 1, as labels; UserError if there is no such prompt."""
     available = len(prompts["tokens"])
     if prompt > available:
         raise UserError(
@@ -43,14 +36,10 @@ def token_labels(
 
 
 def choose_heads(stability: pd.DataFrame, rows: int) -> pd.DataFrame:
-    """The most and the least stable head of layers spread over the depth.
+    """The most and the least stable head of layers spread over the depth, at most `rows` (>= 2).
 
-    Args:
-        stability: one anchor's layer, head, stability.
-        rows: largest number of heads to show, at least 2.
-
-    Returns:
-        layer, head, stability, kind (`most stable`, `least stable`), by layer.
+    `stability` is one anchor's layer, head and stability; `kind`, added to it, is `most stable` or
+    `least stable`.
     """
     layers = np.sort(stability["layer"].unique())
     count = min(rows // 2, len(layers))
@@ -75,22 +64,16 @@ def atlas_table(
 ) -> pd.DataFrame:
     """Patterns of chosen heads of the anchor and of their best matches, on one prompt.
 
-    Args:
-        caches: open caches by refit, the anchor's first.
-        heads: what `choose_heads` returned.
-        matches: anchor, refit, layer, head, match, similarity.
-        labels: what `token_labels` returned.
-        prompt: counted from 1.
-        tokens: positions to show, from the first.
+    `caches` are open caches by refit, the anchor's first; `heads` is from `choose_heads` and
+    `labels` from `token_labels`; `matches` has anchor, refit, layer, head, match, similarity.
+    `prompt` is counted from 1, and its first `tokens` positions are shown.
 
-    Returns:
-        layer, head (of the anchor), stability, kind, refit, match (the head shown), cosine (of
-        the two heads, mean over all prompts; empty for the anchor itself), query, key (from 1),
-        query_token, key_token, attention.
+    Returns layer, head (of the anchor), stability, kind, refit, match (the head shown), cosine (of
+    the two heads, mean over all prompts; empty for the anchor itself), query, key (from 1),
+    query_token, key_token, attention.
     """
     anchor, *others = caches
-    columns = ["anchor", "refit", "layer", "head"]
-    found = matches.set_index(columns)[["match", "similarity"]]
+    found = matches.set_index(["anchor", "refit", "layer", "head"])[["match", "similarity"]]
     shown = np.array(labels[:tokens])
     query, key = np.tril_indices(len(shown))
     parts = []
@@ -131,18 +114,8 @@ def head_atlas_table(
 ) -> pd.DataFrame:
     """`atlas_table` of one condition, from its files.
 
-    Args:
-        caches: paths of the caches of `refits`, the anchor's first.
-        heads: anchor, layer, head, stability of all anchors.
-        matches: as there.
-        prompts: the path of the prompt set.
-        tokenizer: the path of the tokenizer.
-        anchor: the refit whose heads are shown.
-        refits: those in which their matches are shown.
-        bos: the token that sequences begin with.
-        shown_heads: how many heads at most.
-        prompt: counted from 1.
-        tokens: of the prompt, from the first.
+    `caches` are paths of the caches of `refits`, the anchor's first; `heads` has anchor, layer,
+    head and stability of all anchors. At most `shown_heads` heads of `anchor` are shown.
     """
     opened = dict(zip(refits, open_refits(refits, caches, ["pattern"]), strict=True))
     chosen = choose_heads(heads[heads["anchor"] == anchor], shown_heads)

@@ -18,7 +18,7 @@ from .blocks import ROLE_PROMPTS, ROLE_TOKENS
 from .refit_caches import open_refits
 from .similarities import pattern_slabs
 
-# The kinds of text: the study's prompts, and those in which a random sequence occurs twice.
+# Kinds of text: the study's prompts, and prompts in which a random sequence occurs twice.
 PROMPTS, SYNTHETIC = "prompts", "synthetic"
 
 
@@ -32,21 +32,10 @@ def cell_scores(
 ) -> pd.DataFrame:
     """Scores of all heads of a cell, on its prompts (from its cache) and on synthetic ones.
 
-    Args:
-        refit: name of the refit.
-        cache: its cache.
-        weights: its checkpoint.
-        prompts: the prompt set of the cache.
-        chosen: tokens, prompts and seed of the `roles` section of the config.
-        device: where to run the model.
-
-    Returns:
-        text, layer, head, one column per role with the score, and EVEN: the scores of even
-        attention on that text.
-
-    Raises:
-        UserError: cache, refit and prompts do not belong together, or synthetic prompts do not
-            fit.
+    `chosen` has tokens, prompts and seed of the config's section `roles`. Returns text, layer,
+    head, one column of scores for each role, and EVEN: the scores of even attention on that text.
+    Raises UserError if cache, refit and prompts do not belong together or synthetic prompts do not
+    fit.
     """
     (opened,) = open_refits([refit], [cache], ["pattern"])
     if opened.attrs["prompts_sha256"] != sha256_file(prompts):
@@ -59,15 +48,13 @@ def cell_scores(
     synthetic = _synthetic(model, real[0][0], chosen)
     slabs = ((rows.reshape(-1, rows.shape[-1]), sizes) for rows, sizes in pattern_slabs([opened]))
     cached = role_scores(slabs, real).reshape(*opened["pattern"].shape[:2], -1)
-    found = {
-        PROMPTS: (real, cached),
-        SYNTHETIC: (synthetic, synthetic_scores(model, synthetic, device)),
-    }
-    return pd.concat([_table(name, *one) for name, one in found.items()], ignore_index=True)
+    tables = [_table(PROMPTS, real, cached)]
+    tables += [_table(SYNTHETIC, synthetic, synthetic_scores(model, synthetic, device))]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _table(name: str, text: Sequence[Sequence[int]], scores: np.ndarray) -> pd.DataFrame:
-    """One row per head: its scores [layer, head, role] on a text."""
+    """Scores [layer, head, role] on a text, one row for each head."""
     layer, head = np.indices(scores.shape[:2]).reshape(2, -1)
     table = pd.DataFrame({"text": name, "layer": layer + 1, "head": head + 1})
     table[list(ROLES)] = scores.reshape(-1, len(ROLES))
@@ -88,18 +75,14 @@ def _synthetic(model: LanguageModel, bos: int, chosen: Mapping[str, Any]) -> lis
 
 
 def default_tokens(context: int, vocabulary: int) -> int:
-    """Tokens of a sequence that fits twice, BOS before it: 25 at most."""
+    """Length of a sequence that fits twice after BOS; at most ROLE_TOKENS."""
     return min(ROLE_TOKENS, (context - 1) // 2, vocabulary - 1)
 
 
 def synthetic_scores(
     model: LanguageModel, prompts: Sequence[Sequence[int]], device: torch.device
 ) -> np.ndarray:
-    """Scores of every head of a model on prompts (token ids, BOS first), all of one length.
-
-    Returns:
-        [layer, head, role] in the order of `roles.ROLES`.
-    """
+    """Scores of heads on prompts of one length, [layer, head, role] in the order of ROLES."""
     model = model.to(device)
     shape = model.shape
     with inference(model.modules(), device):
@@ -110,7 +93,7 @@ def synthetic_scores(
 def _slabs(
     model: LanguageModel, prompts: Sequence[Sequence[int]], device: torch.device
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Packed triangles of all heads, (rows [layer x head, entry], entries [prompt])."""
+    """Lower triangles of patterns of all heads, (rows [layer x head, entry], entries [prompt])."""
     rows, columns = np.tril_indices(len(prompts[0]))
     for start in range(0, len(prompts), ROLE_PROMPTS):
         batch = prompts[start : start + ROLE_PROMPTS]

@@ -1,4 +1,4 @@
-"""Whether the refits of a condition are the different training runs they claim to be."""
+"""Whether the refits of a condition are different training runs."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -11,15 +11,12 @@ from ..storage.files import read_json
 
 
 def identity_table(refits: Sequence[str], provenance_paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Check by the provenance of each that a condition's refits are different training runs.
+    """Check by their provenance that a condition's refits are different training runs.
 
-    Returns:
-        One row per refit: seeds, steps, held-out loss and the hashes of first and last weights.
-
-    Raises:
-        UserError: two refits end with the same weights, or start with the same weights under
-            different init seeds, or with different ones under the same, or are one cell copied;
-            names the cells.
+    Returns seeds, step, held-out loss and the hashes of first and last weights of each refit.
+    Raises UserError, which names the cells, if two refits are copies of one cell, end with the same
+    weights, start with the same weights under different init seeds, or with different ones under
+    the same.
     """
     records = [read_json(path) for path in provenance_paths]
     rows = []
@@ -41,7 +38,7 @@ def identity_table(refits: Sequence[str], provenance_paths: Sequence[str | Path]
             problems.append(f"{cells} have the same final weights")
         starts = {one["initial_sha256"], two["initial_sha256"]}
         if None in starts:
-            continue  # for imported cells the weights before training are seldom known
+            continue  # the initial weights of imported cells are seldom known
         same_start = len(starts) == 1
         if same_start and one["init_seed"] != two["init_seed"]:
             problems.append(f"{cells} have the same initial weights under different init seeds")

@@ -1,4 +1,4 @@
-"""Perplexity of a whole text (docs/experiments.md, "Perplexity"). Models and token ids only."""
+"""Perplexity of whole texts (docs/experiments.md, "Perplexity")."""
 
 from collections.abc import Mapping
 
@@ -14,27 +14,24 @@ from .blocks import PERPLEXITY_POSITIONS
 
 
 def windows(ids: np.ndarray, context: int) -> list[np.ndarray]:
-    """Cut a text, [token], into windows of `context` (at least 2) tokens with stride context - 1.
+    """Cut a text [token] into windows of `context` (at least 2) tokens with stride context - 1.
 
-    A window begins with the last token of the one before it, so every token but the first is
-    predicted exactly once. The last one may be shorter, but has at least 2.
+    A window begins with the last token of the previous one, so each token but the first is
+    predicted exactly once. The last window may be shorter but has at least 2 tokens.
     """
     return [ids[start : start + context] for start in range(0, len(ids) - 1, context - 1)]
 
 
 def text_nll(model: LanguageModel, ids: np.ndarray, bos: int, context: int) -> tuple[int, float]:
-    """Number of predicted tokens of a text, and their summed NLL in nats.
+    """Number and summed NLL (nats) of the predicted tokens of a text `ids` [token], BOS first.
 
-    Args:
-        model: the model, on its device.
-        ids: the text, its beginning token first, [token].
-        context: tokens of a window, at most those the model can take.
-        bos: id of the beginning token; it also separates documents and is never a target.
+    The model, on its device, reads windows of `context` tokens. BOS, which also separates
+    documents, is never a target.
     """
     device = model.device
     cut = windows(ids, context)
     size = max(1, PERPLEXITY_POSITIONS // context)
-    # A shorter last window runs alone: no padding.
+    # A shorter last window runs alone, without padding.
     whole = len(cut) - (len(cut[-1]) < len(cut[0]))
     batches = [cut[start : min(start + size, whole)] for start in range(0, whole, size)]
     count, total = 0, 0.0
@@ -59,15 +56,11 @@ def text_losses(
 
 
 def summed_nll(model: LanguageModel, stream: Tensor, targets: Tensor, used: Tensor) -> float:
-    """NLL in nats summed over predicted tokens, in float64 from losses of the model's own type.
+    """NLL in nats summed over the `targets` [..., position] that are `used`.
 
-    Args:
-        model: for its unembedding.
-        stream: the residual stream after the last layer, [..., position, d_model].
-        targets: the token after each position, [..., position].
-        used: which targets count, same shape.
+    `stream` [..., position, d_model] is the residual stream after the last layer. Losses have the
+    model's type; their sum is in float64.
     """
-    # Only predicted positions go through the unembedding: with a large vocabulary the logits
-    # outweigh everything else.
+    # Only predicted positions are unembedded: logits of a large vocabulary are the main cost.
     losses = F.cross_entropy(model.logits(stream[used]), targets[used], reduction="none")
     return losses.double().sum().item()

@@ -1,7 +1,7 @@
 """Stability on the first tokens of prompts (docs/experiments.md, "Prompt length").
 
-Attention is causal: the pattern of a prompt's first tokens is the top left block of the whole
-prompt's, so shorter prompts need no forward pass.
+Since attention is causal, the pattern of a prompt's first tokens is the top left block of the whole
+prompt's pattern: shorter prompts need no forward pass.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,21 +21,12 @@ from .similarities import pattern_slabs
 def choose_prompts(
     available: np.ndarray, wanted: int, lengths: Sequence[int] | None
 ) -> tuple[list[int], np.ndarray]:
-    """Which lengths to cut prompts to, and which prompts.
+    """The lengths to cut prompts to, ascending, and the prompts to cut, counted from 0.
 
-    All lengths are cut from the same prompts: the first ones that have the largest of them.
-
-    Args:
-        available: tokens of each prompt, BOS not counted, [prompt].
-        wanted: prompts to use; all of a smaller set.
-        lengths: in tokens; None: those of `PREFIX_LENGTHS` that enough prompts have, or, if they
-            are shorter than all of these, the one they have.
-
-    Returns:
-        The lengths, ascending, and the prompts, counted from 0.
-
-    Raises:
-        UserError: too few prompts have a requested length.
+    All lengths use the same prompts: the first `wanted` (or all, if there are fewer) that have the
+    largest length. `available` [prompt] and `lengths` count tokens without BOS; by default, lengths
+    are those of `PREFIX_LENGTHS` that enough prompts have or, if there are none, the length they
+    have. Raises UserError if too few prompts have a requested length.
     """
     wanted = min(wanted, len(available))
     longest = int(np.sort(available)[::-1][wanted - 1])
@@ -53,15 +44,10 @@ def choose_prompts(
 def prefix_cosines(
     slabs: Iterable[tuple[np.ndarray, np.ndarray]], chosen: np.ndarray, lengths: Sequence[int]
 ) -> dict[int, np.ndarray]:
-    """Cosine of heads on the first tokens of chosen prompts, for several lengths.
+    """By length, cosines of heads on the first tokens of `chosen` prompts, [layer, row, row].
 
-    Args:
-        slabs: whole prompts at a time, as (rows [layer, row, entry], entries [prompt]).
-        chosen: prompts, counted from 0 over all slabs; each has all the lengths.
-        lengths: in tokens, BOS not counted.
-
-    Returns:
-        By length, s [layer, row, row], float64, averaged over the prompts.
+    They are means over these prompts, which are counted from 0 over all slabs. Slabs are
+    (rows [layer, row, entry], entries [prompt]) of whole prompts; lengths do not count BOS.
     """
     total = dict.fromkeys(lengths, 0.0)
     first = 0
@@ -70,7 +56,7 @@ def prefix_cosines(
         here = chosen[(chosen >= first) & (chosen < first + len(entries))] - first
         first += len(entries)
         for length in lengths if len(here) else []:
-            # Row by row, the top left block of a triangle is the beginning of its entries.
+            # A triangle's entries, row by row, begin with its top left block.
             kept = triangle_entries(length + 1)
             columns = (starts[here][:, None] + np.arange(kept)).ravel()
             part = gram(unit_prompts(rows[..., columns], np.full(len(here), kept)))
@@ -83,11 +69,7 @@ def stability_by_length(
 ) -> pd.DataFrame:
     """Layer stability of every anchor on prompts cut to the lengths of `choose_prompts`.
 
-    Returns:
-        tokens (BOS not counted), prompts, anchor, layer, stability (S_l), heads_sd (ddof 1).
-
-    Raises:
-        UserError: caches that do not belong together; prompts that are too short.
+    Returns tokens (without BOS), prompts, anchor, layer, stability (S_l), heads_sd (ddof 1).
     """
     caches = open_refits(refits, paths, ["pattern"])
     count, heads = len(caches), caches[0].sizes["head"]

@@ -12,16 +12,10 @@ from ..storage.stores import open_cache, verify_cache
 def open_refits(
     refits: Sequence[str], paths: Sequence[str | Path], names: Sequence[str]
 ) -> list[xr.Dataset]:
-    """Open the caches of a condition's refits and verify the variables that will be read.
+    """Open the caches of a condition's refits and verify the variables `names`, which will be read.
 
-    Args:
-        refits: names of the refits.
-        paths: the cache of each.
-        names: variables, such as pattern.
-
-    Raises:
-        UserError: a cache is damaged, is of another refit, or differs from the first in shape or
-            prompts.
+    Raises UserError if a cache is damaged, belongs to another refit, or differs from the first one
+    in shape or prompts.
     """
     caches = [open_cache(path) for path in paths]
     for refit, path, cache in zip(refits, paths, caches, strict=True):

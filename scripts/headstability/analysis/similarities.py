@@ -1,4 +1,4 @@
-"""A condition's similarities from the caches of its refits, streamed."""
+"""Similarities of a condition's heads, from its refits' caches, a few prompts at a time."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,8 +21,7 @@ _OTHERS = ("other_refit", "other_head")
 def pattern_slabs(caches: Sequence[xr.Dataset]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Patterns of all layers and refits from open caches, a few whole prompts at a time.
 
-    Yields:
-        (rows [layer, refit x head, entry], entries [prompt]).
+    Yields (rows [layer, refit x head, entry], entries [prompt]).
     """
     entries = triangle_entries(caches[0]["prompt_length"].values)
     layers, heads = caches[0].sizes["layer"], caches[0].sizes["head"]
@@ -47,16 +46,12 @@ def condition_similarity(
     """Mean cosines of all heads of a condition, from the cache of each refit.
 
     Returns:
-        A dataset with
+        A float32 dataset, and its provenance: condition, step, prompts, refits, their weights.
         `within` (layer, group, refit, head, other_refit, other_head): cosines of heads of one
         layer, averaged over each group of prompts;
-        `across` (layer, refit, head, other_layer, other_refit, other_head): cosines of heads of
-        all layers, averaged over all prompts;
-        `prompts_in_group` (group): how many prompts a group has. float32, no units;
-        and what it was made from: condition, step, prompts, refits with their weights.
-
-    Raises:
-        UserError: caches do not belong together (`open_refits`).
+        `across` (layer, refit, head, other_layer, other_refit, other_head): the same of all layers,
+        averaged over all prompts;
+        `prompts_in_group` (group): the number of prompts.
     """
     caches = open_refits(refits, paths, ["pattern"])
     slabs = pattern_slabs(caches)
@@ -93,11 +88,10 @@ def condition_similarity(
 
 
 def open_similarity(path: str | Path, condition: str, refits: Sequence[str]) -> xr.Dataset:
-    """Open and verify the written similarities of a condition, named as in paths: deep/wd0.1.
+    """Open and verify the similarities of a condition, such as deep/wd0.1.
 
-    Raises:
-        UserError: the file is missing.
-        DamagedFile: it is not as it was written, or is of other refits.
+    Raises UserError if the file is missing, and DamagedFile if it has changed or is of other
+    refits.
     """
     dataset = open_cache(path)
     verify_cache(path, dataset, ["within", "across"])

@@ -1,4 +1,4 @@
-"""Residual streams, and sizes of activations and weights, from caches of refits."""
+"""Similarity of residual streams, and sizes of activations and weights, from refits' caches."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,16 +13,12 @@ NORMS = ("attention_out_norm", "resid_mid_norm")
 
 
 def residual_pairs(
-    refits: Sequence[str],
-    paths: Sequence[str | Path],
-    streams: Sequence[str],
-    threads: int = 1,
+    refits: Sequence[str], paths: Sequence[str | Path], streams: Sequence[str], threads: int = 1
 ) -> pd.DataFrame:
-    """CKA of streams, such as resid_mid, of every two refits, from the cache of each.
+    """CKA of streams, such as resid_mid, of every pair of refits, from the cache of each.
 
-    Returns:
-        refit_a, refit_b (each pair once, no refit with itself), layer, stream, positions (how
-        many vectors were compared), kernel, estimator, cka.
+    Returns refit_a, refit_b (each pair once), layer, stream, positions (how many vectors were
+    compared), kernel, estimator, cka.
     """
     caches = open_refits(refits, paths, streams)
     names, (one, other) = np.array(refits), np.triu_indices(len(refits), 1)
@@ -46,13 +42,10 @@ def residual_pairs(
 
 
 def stream_norms(refits: Sequence[str], paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Average size of attention's output and of the stream after it, from the cache of each refit.
+    """Mean size of attention's output and of the stream after it, by refit and layer.
 
-    Returns:
-        refit, layer, and the mean L2 norm over all positions of all prompts of the mean-centred
-        output of attention (attention_out_norm) and of the mean-centred stream after it
-        (resid_mid_norm); the same over all positions except BOS (.._without_bos; empty if there are
-        no others).
+    attention_out_norm and resid_mid_norm are mean L2 norms of the mean-centred vectors over all
+    positions of all prompts; .._without_bos leaves out BOS and is empty if there is nothing else.
     """
     caches = open_refits(refits, paths, NORMS)
     lengths = caches[0]["prompt_length"].values
@@ -70,11 +63,7 @@ def stream_norms(refits: Sequence[str], paths: Sequence[str | Path]) -> pd.DataF
 
 
 def weight_norms(refits: Sequence[str], paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Frobenius norms of weight matrices of refits, from the cache of each.
-
-    Returns:
-        refit, layer, matrix, norm.
-    """
+    """Frobenius norms of refits' weight matrices: refit, layer, matrix, norm."""
     rows = []
     for refit, cache in zip(refits, open_refits(refits, paths, ["weight_norm"]), strict=True):
         norms = cache["weight_norm"]

@@ -1,10 +1,9 @@
 """Trained cells in the formats of other tools (docs/models.md, "Export").
 
-Nothing is computed: weights change names and layouts only, so reading an export back gives the
-same weights to the bit. Every file has its hash beside it.
+Weights only change names and layouts, so reading an export back gives the same weights to the bit.
+Every file has its hash beside it.
 """
 
-import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -18,11 +17,11 @@ from safetensors.torch import save
 from ..errors import UserError
 from ..models.shape import Shape, own_switches
 from ..models.transformer import Transformer
-from ..storage.files import write_bytes, write_sidecar
+from ..storage.files import write_hashed
 from .gpt2_layout import config_of, to_gpt2
 from .transformerlens import hooked_config, to_state_dict
 
-if TYPE_CHECKING:  # not needed here, and slow to import; but a change of it changes exports
+if TYPE_CHECKING:  # not needed here and slow to import, but part of the exports' code
     from . import modeling_headstability  # noqa: F401
 
 MODELLING = Path(__file__).with_name("modeling_headstability.py")
@@ -31,38 +30,27 @@ MODELLING = Path(__file__).with_name("modeling_headstability.py")
 def write_transformerlens(
     model: Transformer, state_path: str | Path, config_path: str | Path
 ) -> None:
-    """Write a state dict for TransformerLens and the values of its config.
+    """Write a state dict for TransformerLens and, as JSON, the values of its config.
 
-    Args:
-        model: the model.
-        state_path: where the state dict goes, as torch.save writes it.
-        config_path: where what HookedTransformerConfig needs goes, as JSON.
-
-    Raises:
-        UserError: TransformerLens has no such models.
+    Raises UserError if TransformerLens has no such models.
     """
     _check_expressible(model.shape, "TransformerLens")
     buffer = io.BytesIO()  # to a file, its name would become part of the bytes
     torch.save(to_state_dict(model), buffer)
-    _write(state_path, buffer.getvalue())
+    write_hashed(state_path, buffer.getvalue())
     _write_json(config_path, hooked_config(model.shape))
 
 
 def write_huggingface(model: Transformer, bos: int, paths: Mapping[str, str | Path]) -> None:
-    """Write a folder that AutoModelForCausalLM opens, with trust_remote_code.
+    """Write a folder that AutoModelForCausalLM opens with trust_remote_code.
 
-    Args:
-        model: the model.
-        bos: id of the beginning token.
-        paths: where `config`, `weights` and `modelling` go, all in one folder.
-
-    Raises:
-        UserError: the format has no such models.
+    `bos` is the id of the beginning token; `paths` says where `config`, `weights` and `modelling`
+    go, all in one folder. Raises UserError if the format has no such models.
     """
     _check_expressible(model.shape, "the Hugging Face hub's GPT-2")
-    _write(paths["modelling"], MODELLING.read_bytes())
+    write_hashed(paths["modelling"], MODELLING.read_bytes())
     _write_json(paths["config"], config_of(model.shape, bos))
-    _write(paths["weights"], save(to_gpt2(model), {"format": "pt"}))
+    write_hashed(paths["weights"], save(to_gpt2(model), {"format": "pt"}))
 
 
 def _check_expressible(shape: Shape, form: str) -> None:
@@ -74,9 +62,4 @@ def _check_expressible(shape: Shape, form: str) -> None:
 
 
 def _write_json(path: str | Path, value: dict[str, Any]) -> None:
-    _write(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
-
-
-def _write(path: str | Path, data: bytes) -> None:
-    write_sidecar(path, hashlib.sha256(data).hexdigest())
-    write_bytes(path, data)
+    write_hashed(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())

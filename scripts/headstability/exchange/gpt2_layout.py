@@ -1,7 +1,7 @@
-"""This project's models in the layout of GPT-2 on the Hugging Face hub, to and fro.
+"""This project's models in the layout of GPT-2 on the Hugging Face hub, written and read.
 
-There are two differences to GPT-2, which `modeling_headstability.py` tells the library
-`transformers`: an unembedding with bias, and layers that may lack an MLP.
+They differ from GPT-2 in two ways, which `modeling_headstability.py` implements: the unembedding
+has a bias, and layers may lack an MLP.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from ..models.shape import Shape
 from ..models.transformer import LAYER_NORM_EPS, Transformer
 
 MODEL_TYPE = "headstability"
-# Our names of MLP activations, and those of transformers.
+# MLP activations: our names and those of transformers.
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
-# Our names of modules and theirs: outside of layers, and in one, where they keep [in, out].
+# Modules, outside of layers and in a layer: our names and theirs. In layers they store [in, out].
 _OUTER = {
     "embed": "transformer.wte",
     "position": "transformer.wpe",
@@ -35,12 +35,7 @@ _LAYER = {
 
 
 def config_of(shape: Shape, bos: int) -> dict[str, Any]:
-    """The config.json of a model.
-
-    Args:
-        shape: of the model.
-        bos: id of its beginning token, which also ends texts.
-    """
+    """The config.json of a model; its beginning token, with id `bos`, also ends texts."""
     return {
         "model_type": MODEL_TYPE,
         "architectures": ["HeadstabilityForCausalLM"],
@@ -68,21 +63,15 @@ def config_of(shape: Shape, bos: int) -> dict[str, Any]:
 
 
 def to_gpt2(model: Transformer) -> dict[str, Tensor]:
-    """A model's weights by GPT-2's names, contiguous; `from_gpt2` gives them back to the bit."""
+    """A model's weights under GPT-2's names; `from_gpt2` restores them to the bit."""
     places = _places(model).items()
     return {name: place.detach().cpu().contiguous().clone() for name, place in places}
 
 
 def from_gpt2(config: Mapping[str, Any], state: Mapping[str, Tensor], where: str) -> Transformer:
-    """The model of an exported folder.
+    """The model of an exported folder, from its config.json and its tensors.
 
-    Args:
-        config: its config.json.
-        state: its tensors.
-        where: where they come from, for messages.
-
-    Raises:
-        UserError: a key of the config or a tensor is missing or wrong; names it.
+    Raises UserError, which begins with `where`, if a key or a tensor is missing or wrong.
     """
     ours = {theirs: name for name, theirs in _ACTIVATIONS.items()}
     try:
@@ -106,7 +95,7 @@ def from_gpt2(config: Mapping[str, Any], state: Mapping[str, Tensor], where: str
 
 
 def _places(model: Transformer) -> dict[str, Tensor]:
-    """Where a model keeps each tensor of GPT-2: views of its weights, in that layout."""
+    """A model's weights under GPT-2's names: views in GPT-2's layout."""
     places = {}
     for name, tensor in model.state_dict().items():
         module, kind = name.rsplit(".", 1)

@@ -1,7 +1,6 @@
 """Weights trained elsewhere as checkpoints of a cell (docs/models.md, "Models trained elsewhere").
 
-What an import leaves is what training leaves, but for the training table: a checkpoint a step and
-a provenance.
+An import leaves what training leaves, except for the training table: checkpoints and a provenance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,23 +29,16 @@ from .transformerlens import from_state_dict
 
 @dataclass(frozen=True)
 class Origin:
-    """Where one cell's weights at one step come from.
+    """Where one cell's weights at one step come from."""
 
-    Attributes:
-        type: `transformerlens` (a file) or `huggingface` (a folder).
-        path: the file or folder on this machine.
-        label: what the config and the provenance call it.
-        activation: of the MLP, for TransformerLens.
-    """
-
-    type: str
-    path: Path
-    label: str
-    activation: str = "gelu"
+    type: str  # transformerlens (a file) or huggingface (a folder)
+    path: Path  # the file or folder on this machine
+    label: str  # its name in the config and the provenance
+    activation: str = "gelu"  # of the MLP, for TransformerLens
 
 
 def files_of(origin: Origin) -> dict[str, Path]:
-    """The files an origin consists of, by what the config and the provenance call them."""
+    """The files of an origin by the names that the config and the provenance use."""
     if origin.type == "transformerlens":
         return {origin.label: origin.path}
     folder = open_folder(origin.path)
@@ -61,20 +53,12 @@ def import_weights(
     header: dict[str, Any],
     path: str | Path,
 ) -> dict[str, Any]:
-    """Turn one step's weights into a checkpoint.
+    """Write one step's weights as a checkpoint with a `header` to `path`.
 
-    Args:
-        origin: where they come from.
-        sha256: hashes that files must have, by what the config calls them.
-        wanted: what the config says of the architecture, by the names of `Shape`.
-        header: of the checkpoint.
-        path: where the checkpoint goes.
-
-    Returns:
-        `sha256` of the weights, `files` with the hash of each, and the model's `shape`.
-
-    Raises:
-        UserError: a file is missing, damaged or not what the config says; names file and tensor.
+    `sha256` has the hashes required of files, by their names in the config, and `wanted` what the
+    config says of the architecture, by the names of `Shape`. Returns `sha256` of the weights,
+    `files` with the hash of each, and the model's `shape`. Raises UserError, which names file and
+    tensor, if a file is missing, damaged or not what the config says.
     """
     files = {}
     for name, file in files_of(origin).items():
@@ -95,24 +79,19 @@ def import_weights(
 
 
 def _read(origin: Origin) -> tuple[LanguageModel, dict[str, Any], dict[str, torch.Tensor]]:
-    """The model; of a foreign one also its config and its tensors, each once."""
+    """The model; if it is foreign, also its config and its tensors, each once."""
     if origin.type == "transformerlens":
         state = read_state(origin.path)
         return from_state_dict(state, origin.path, origin.activation), {}, {}
-    # Slow to import, and not needed for most cells.
-    from ..models.huggingface import (  # noqa: PLC0415
-        foreign_model,
-        own_tensors,
-        read_weights,
-        stored_type,
-    )
+    from ..models import huggingface  # noqa: PLC0415 - slow to import, seldom needed
 
     folder = open_folder(origin.path)
-    state = read_weights(folder)
+    state = huggingface.read_weights(folder)
     if folder.config["model_type"] == MODEL_TYPE:
         return from_gpt2(folder.config, state, str(origin.path)), {}, {}
-    model = foreign_model(folder.config, state, str(origin.path), stored_type(state))
-    return model, dict(folder.config), own_tensors(model)
+    dtype = huggingface.stored_type(state)
+    model = huggingface.foreign_model(folder.config, state, str(origin.path), dtype)
+    return model, dict(folder.config), huggingface.own_tensors(model)
 
 
 def _check_shape(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
@@ -126,10 +105,9 @@ def _check_shape(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str
 
 
 def check_text(shape: Mapping[str, Any], tokens: TokenFile, context: int, label: str) -> None:
-    """Check that a model can read the study's token ids and as many of them as a row holds.
+    """Check that a model takes the study's token ids and rows of `context` tokens.
 
-    Raises:
-        UserError: it cannot; says which key to change.
+    Raises UserError, which says what key to change, if it does not.
     """
     if tokens.vocabulary > shape["vocabulary"]:
         raise UserError(
@@ -146,13 +124,9 @@ def check_text(shape: Mapping[str, Any], tokens: TokenFile, context: int, label:
 def held_out_loss(
     checkpoint: str | Path, rows: np.ndarray, bos: int, device: torch.device
 ) -> float:
-    """Mean negative log-likelihood over predicted tokens, in nats; BOS is never a target.
+    """Mean negative log-likelihood of an imported checkpoint over predicted tokens, in nats.
 
-    Args:
-        checkpoint: an imported one.
-        rows: token ids [n, context], BOS first.
-        bos: id of the beginning token.
-        device: where to run.
+    `rows` [n, context] are token ids, BOS first; BOS, whose id is `bos`, is never a target.
     """
     model, _ = load_model(checkpoint)
     model = model.to(device)
@@ -175,27 +149,20 @@ def provenance_of(
 ) -> dict[str, Any]:
     """The provenance of an imported cell.
 
-    Args:
-        header: cell, weight_decay, init_seed and data_seed.
-        steps: of the checkpoints.
-        imported: what `import_weights` returned for each.
-        source: where the weights were, as the config has it, with the commit they were of.
-        held_out: loss of the last step, and rows it was measured on.
+    `header` has cell, weight_decay, init_seed and data_seed, `imported` what `import_weights`
+    returned for each step, `source` where the weights were according to the config, with their
+    commit, and `held_out` the loss of the last step and the number of rows it was measured on.
     """
     libraries = ("torch", "transformers", "safetensors")
+    by_step = {f"step{step}": one for step, one in zip(steps, imported, strict=True)}
     return {
         **header,
         "step": steps[-1],
         "shape": imported[-1]["shape"],
-        "source": {
-            **source,
-            "files": {f"step{s}": one["files"] for s, one in zip(steps, imported, strict=True)},
-        },
+        "source": {**source, "files": {step: one["files"] for step, one in by_step.items()}},
         "torch_versions": [version("torch")],
         "versions": {name: version(name) for name in libraries},
         "held_out_loss": held_out[0],
         "held_out_rows": held_out[1],
-        "weights_sha256": {
-            f"step{s}": one["sha256"] for s, one in zip(steps, imported, strict=True)
-        },
+        "weights_sha256": {step: one["sha256"] for step, one in by_step.items()},
     }

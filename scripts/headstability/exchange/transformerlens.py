@@ -1,8 +1,7 @@
-"""State dicts in the layout of TransformerLens, read and written.
+"""State dicts in the layout of TransformerLens, written and read (docs/models.md).
 
-See docs/models.md, "Models trained elsewhere". Only the architecture of `Transformer` is
-read: learned positions, LayerNorm before each sublayer, a GELU MLP four times as wide or none,
-untied unembedding with bias.
+Only the architecture of `Transformer` is read: learned positions, LayerNorm before each sublayer, a
+GELU MLP four times as wide as the stream or none, untied unembedding with bias.
 """
 
 import re
@@ -18,24 +17,17 @@ from ..hub.tensors import refuse_unknown, take
 from ..models.shape import Shape
 from ..models.transformer import LAYER_NORM_EPS, Transformer
 
-# Buffers, not weights: the causal mask and the number that stands for minus infinity.
+# Buffers, not weights: the causal mask and the value of masked scores.
 _BUFFERS = ("attn.mask", "attn.IGNORE")
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
 
 
 def shape_of(state: Mapping[str, Tensor], path: str | Path, activation: str) -> Shape:
-    """The shape of the model a state dict is of.
+    """The shape of the model of a state dict; its tensors do not tell the activation.
 
-    Args:
-        state: tensors by TransformerLens's names.
-        path: where they come from, for messages.
-        activation: `gelu` or `gelu_tanh`; the tensors do not tell.
-
-    Raises:
-        UserError: tensors the shape follows from are missing, or it is not one this project has.
+    Raises UserError if tensors that determine it are missing or the shape is not supported.
     """
-    named = {"embed.W_E": 2, "pos_embed.W_pos": 2, "blocks.0.attn.W_Q": 3}
-    for name, dimensions in named.items():
+    for name, dimensions in {"embed.W_E": 2, "pos_embed.W_pos": 2, "blocks.0.attn.W_Q": 3}.items():
         if name not in state:
             raise UserError(
                 f"{path} has no tensor {name!r}: it is no TransformerLens state dict of an "
@@ -52,7 +44,7 @@ def shape_of(state: Mapping[str, Tensor], path: str | Path, activation: str) -> 
         )
     blocks = {int(m[1]) for name in state if (m := re.match(r"blocks\.(\d{1,9})\.", name))}
     layers = 1 + max(blocks)
-    if layers > len(blocks):  # else one name could stand for any number of layers
+    if layers > len(blocks):  # one name could otherwise claim any number of layers
         absent = next(number for number in range(layers) if number not in blocks)
         raise UserError(f"{path} has layers up to blocks.{layers - 1}, but no blocks.{absent}")
     return Shape(
@@ -69,16 +61,10 @@ def shape_of(state: Mapping[str, Tensor], path: str | Path, activation: str) -> 
 def from_state_dict(
     state: Mapping[str, Tensor], path: str | Path, activation: str = "gelu"
 ) -> Transformer:
-    """The model of a TransformerLens state dict.
+    """The model of a TransformerLens state dict; buffers are ignored.
 
-    Args:
-        state: its tensors. LayerNorm tensors may be absent, as where they were folded into the
-            next matrix: then its weight is 1 and its bias 0. Buffers are ignored.
-        path: where they come from, for messages.
-        activation: `gelu` (exact) or `gelu_tanh` (approximation).
-
-    Raises:
-        UserError: a tensor is missing, has the wrong shape, or is not known; names it.
+    LayerNorms that were folded into the next matrix are absent: they get weight 1 and bias 0.
+    Raises UserError, which names the tensor, if one is missing, unknown or of the wrong shape.
     """
     model = Transformer(shape_of(state, path, activation))
     places = _places(model)
@@ -93,9 +79,9 @@ def from_state_dict(
 
 
 def to_state_dict(model: Transformer) -> dict[str, Tensor]:
-    """A model's weights in TransformerLens's layout, with the buffers its releases save.
+    """A model's weights in TransformerLens's layout, with the buffers that its releases save.
 
-    `from_state_dict` gives the same weights back to the bit.
+    `from_state_dict` restores the weights to the bit.
     """
     out = {}
     for name, place in _places(model).items():
@@ -126,7 +112,7 @@ def hooked_config(shape: Shape) -> dict[str, Any]:
 
 
 def _places(model: Transformer) -> dict[str, Tensor]:
-    """Where a model keeps each tensor of TransformerLens: views of its weights, in that layout."""
+    """A model's weights under TransformerLens's names: views in its layout."""
     shape, own = model.shape, model.state_dict()
     heads, d_head, d_model = shape.heads, shape.d_head, shape.d_model
     places = {
@@ -147,11 +133,13 @@ def _places(model: Transformer) -> dict[str, Tensor]:
         joint = own[f"{prefix}attention.out.weight"].T
         places[f"{prefix}attn.W_O"] = joint.view(heads, d_head, d_model)
         places[f"{prefix}attn.b_O"] = own[f"{prefix}attention.out.bias"]
-        norms = {"ln1": "norm_attention", **({"ln2": "norm_mlp"} if shape.mlp else {})}
-        for their_norm, our_norm in norms.items():
-            places[f"{prefix}{their_norm}.w"] = own[f"{prefix}{our_norm}.weight"]
-            places[f"{prefix}{their_norm}.b"] = own[f"{prefix}{our_norm}.bias"]
-        for side in ("in", "out") if shape.mlp else ():
+        places[f"{prefix}ln1.w"] = own[f"{prefix}norm_attention.weight"]
+        places[f"{prefix}ln1.b"] = own[f"{prefix}norm_attention.bias"]
+        if not shape.mlp:
+            continue
+        places[f"{prefix}ln2.w"] = own[f"{prefix}norm_mlp.weight"]
+        places[f"{prefix}ln2.b"] = own[f"{prefix}norm_mlp.bias"]
+        for side in ("in", "out"):
             places[f"{prefix}mlp.W_{side}"] = own[f"{prefix}mlp_{side}.weight"].T
             places[f"{prefix}mlp.b_{side}"] = own[f"{prefix}mlp_{side}.bias"]
     return places

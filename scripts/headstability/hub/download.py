@@ -1,35 +1,23 @@
 """Fetching files from the Hugging Face hub into its shared cache, resumable and checked.
 
-The cache is the hub's own (HF_HOME says where), so files fetched by other programs serve here and
-the other way round. What the hub's library leaves open is added: a download that was killed goes
-on where it stopped, and what arrived is checked against the hash the hub gives for it.
+The cache is the hub's own (HF_HOME says where), shared with other programs. Beyond what the hub's
+library does, a killed download resumes, and what arrived is checked against the hub's hash.
 """
 
 import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from httpx2 import HTTPError
-from huggingface_hub import HfApi, constants, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from huggingface_hub.file_download import (
-    HfFileMetadata,
-    get_hf_file_metadata,
-    hf_hub_download,
-    http_get,
-    repo_folder_name,
-)
+from huggingface_hub import HfApi, constants, errors, file_download, hf_hub_url
+from huggingface_hub.file_download import HfFileMetadata, try_to_load_from_cache
 from huggingface_hub.utils import build_hf_headers
 
 from ..errors import UserError
@@ -39,36 +27,19 @@ from ..storage.progress import Progress
 from .folders import COMMIT, CONFIG, weights_names
 from .tensors import check_sha256
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
 
 class Hub:
     """One repository at one revision."""
 
-    def __init__(
-        self,
-        repo: str,
-        revision: str,
-        endpoint: str | None = None,
-        cache: str | Path | None = None,
-        kind: str = "model",
-    ) -> None:
-        """Name what files are taken from.
-
-        Args:
-            repo: owner/name.
-            revision: commit, tag or branch.
-            endpoint: address of the hub; None: HF_ENDPOINT, or the public one.
-            cache: folder of the cache; None: the hub's own, in HF_HOME.
-            kind: of the repository: model or dataset.
-        """
+    def __init__(self, repo: str, revision: str, kind: str = "model") -> None:
+        """Name a repository of a kind (model or dataset) and a commit, tag or branch."""
         self.kind = kind
         # The section of the config that names it, for messages.
         self.key = "source" if kind == "model" else "corpus"
         self.repo, self.revision = repo, revision
-        self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+        self.endpoint = constants.ENDPOINT.rstrip("/")
         self._where = {"repo_type": kind, "endpoint": self.endpoint}
-        self.cache = Path(cache or constants.HF_HUB_CACHE)
+        self.cache = Path(constants.HF_HUB_CACHE)
         # The commit a tag or branch stands for, once known: all files come from that one.
         self.commit = revision if COMMIT.fullmatch(revision) else None
 
@@ -83,11 +54,7 @@ class Hub:
         return self.cached(name) is not None or self._metadata(name) is not None
 
     def fetch(self, name: str) -> Path:
-        """A file of the repository, from the cache or the hub.
-
-        Raises:
-            UserError: it does not exist, cannot be fetched, or is not what the hub says it is.
-        """
+        """A file of the repository, from the cache or the hub; a UserError if that fails."""
         if self.commit and (found := self.cached(name)):
             return found
         metadata = self._metadata(name)
@@ -96,17 +63,13 @@ class Hub:
         if (found := self.cached(name)) is None:
             self._download(name, metadata)
             # The content is there now: this only files it under its name.
-            found = hf_hub_download(
+            found = file_download.hf_hub_download(
                 self.repo, name, revision=self.revision, cache_dir=self.cache, **self._where
             )
         return Path(found)
 
     def names(self) -> list[str]:
-        """The files of the repository.
-
-        Raises:
-            UserError: it does not exist or the hub cannot be reached.
-        """
+        """The files of the repository; a UserError if it or the hub cannot be reached."""
         hub = HfApi(endpoint=self.endpoint)
         with self._asking("the list of files"):
             found = hub.repo_info(self.repo, revision=self.revision, repo_type=self.kind)
@@ -120,11 +83,11 @@ class Hub:
         """What the hub says of a file; None if it has no such file."""
         revision = self.commit or self.revision
         url = hf_hub_url(self.repo, name, revision=revision, **self._where)
-        headers = build_hf_headers()
+        asked = {"headers": build_hf_headers(), "endpoint": self.endpoint}
         with self._asking(name):
             try:
-                found = get_hf_file_metadata(url, headers=headers, endpoint=self.endpoint)
-            except EntryNotFoundError:
+                found = file_download.get_hf_file_metadata(url, **asked)
+            except errors.EntryNotFoundError:
                 return None
         if found.commit_hash is None or found.etag is None or found.size is None:
             raise UserError(f"{self.endpoint} does not answer like a hub when asked for {name}")
@@ -133,7 +96,8 @@ class Hub:
 
     def _download(self, name: str, metadata: HfFileMetadata) -> None:
         """Bring a file's content into the cache, going on with what is there of it."""
-        blobs = self.cache / repo_folder_name(repo_id=self.repo, repo_type=self.kind) / "blobs"
+        folder = file_download.repo_folder_name(repo_id=self.repo, repo_type=self.kind)
+        blobs = self.cache / folder / "blobs"
         partial = blobs / f"{metadata.etag}.headstability"
         headers = build_hf_headers()
         if urlsplit(metadata.location).netloc != urlsplit(self.endpoint).netloc:
@@ -145,7 +109,7 @@ class Hub:
                 if (blobs / metadata.etag).exists():
                     partial.unlink(missing_ok=True)
                     return
-                http_get(
+                file_download.http_get(
                     metadata.location,
                     handle,
                     resume_size=handle.tell(),
@@ -173,8 +137,8 @@ class Hub:
         """Turn what the hub's library raises about a file into messages."""
         try:
             yield
-        except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-            what = "revision" if isinstance(error, RevisionNotFoundError) else "repository"
+        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+            what = "revision" if isinstance(error, errors.RevisionNotFoundError) else "repository"
             raise UserError(
                 f"the hub has no {what} {self}, or you may not read it: correct {self.key}.repo or "
                 f"{self.key}.revision, or log in with `hf auth login`"
@@ -191,16 +155,11 @@ class Hub:
         )
 
 
-class _ProgressLines:
+class _ProgressLines(AbstractContextManager):
     """Stands in for the bar the hub's library draws."""
 
-    def __init__(
-        self, total: int | None = None, initial: int = 0, desc: str = "", **_: Any
-    ) -> None:
+    def __init__(self, total: int | None, initial: int, desc: str, **_: Any) -> None:
         self.done, self.progress = initial, Progress(desc, total or 0, initial)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         pass
@@ -212,27 +171,20 @@ class _ProgressLines:
 
 
 def fetch_place(hub: Hub, type_: str, path: str, sha256: Mapping[str, str]) -> dict[str, Any]:
-    """Fetch the files of one cell and step.
+    """Fetch the files of one cell and step; returns repo, commit, and size and hash of each file.
 
     Args:
         hub: the repository.
         type_: `transformerlens`: `path` is a file; `huggingface`: a folder of a model.
         path: in the repository; empty: its top folder.
-        sha256: hashes that files must have, by repository/path.
-
-    Returns:
-        repo, the commit, and for each file its size and sha256.
-
-    Raises:
-        UserError: a file is missing, cannot be fetched, or has another hash.
+        sha256: hashes that files must have, by repository/path; a UserError if they do not.
     """
-    if type_ == "transformerlens":
-        names = [path]
-    else:
 
-        def inside(name: str) -> str:
-            return str(PurePosixPath(path, name))
+    def inside(name: str) -> str:
+        return str(PurePosixPath(path, name))
 
+    names = [path]
+    if type_ == "huggingface":
         weights = weights_names(
             str(hub), lambda name: hub.exists(inside(name)), lambda name: hub.fetch(inside(name))
         )
@@ -248,7 +200,7 @@ def fetch_place(hub: Hub, type_: str, path: str, sha256: Mapping[str, str]) -> d
 
 def _is_content(path: Path, etag: str) -> bool:
     """Whether a file is what the hub's tag says: the sha256 of a large file, git's of a small."""
-    if _SHA256.fullmatch(etag):
+    if re.fullmatch(r"[0-9a-f]{64}", etag):
         return sha256_file(path) == etag
     if COMMIT.fullmatch(etag):
         data = path.read_bytes()
@@ -257,14 +209,9 @@ def _is_content(path: Path, etag: str) -> bool:
 
 
 def data_files(spec: Mapping[str, Any]) -> tuple[dict[str, Callable[[], Path]], str]:
-    """The files of a data set, in the order of the `corpus` section; those of a pattern by name.
+    """What fetches each file of a data set, by name, and their commit (empty for local files).
 
-    Returns:
-        What makes each file available on this machine, by name, and the commit they are of (empty
-        for local files).
-
-    Raises:
-        UserError: the hub cannot be reached, or has no such repository, revision or file.
+    They are in the order of the `corpus` section, those of a pattern by name.
     """
     if not spec["repo"]:
         return {name: partial(Path, name) for name in spec["paths"]}, ""

@@ -27,11 +27,7 @@ class Folder:
 
 
 def open_folder(path: str | Path) -> Folder:
-    """Find a model's config and weights files.
-
-    Raises:
-        UserError: the folder has no config, an unreadable one, or no weights.
-    """
+    """Find a model's config and weights files; a UserError says which cannot be found or read."""
     path = Path(path)
     config = _read_json(path / CONFIG)
     if not isinstance(config.get("model_type"), str):
@@ -45,13 +41,8 @@ def weights_names(
 ) -> list[str]:
     """Names of the files a model's weights are in: one, or an index and the shards it lists.
 
-    Args:
-        where: the folder or repository, for messages.
-        exists: whether there is a file of this name.
-        fetch: gives a local path of a file that exists.
-
-    Raises:
-        UserError: there are none, or the index is not one.
+    `where` names the folder or repository in messages; `fetch` gives a local path of a file that
+    `exists`. A UserError says that there are none, or that the index is not one.
     """
     for single, index in zip(WEIGHTS, INDICES, strict=True):
         if exists(single):

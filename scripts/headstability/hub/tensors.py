@@ -17,10 +17,7 @@ _FETCH_AGAIN = "fetch the file again; if it is in a download cache, delete it th
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, or of one that torch.save wrote, on the CPU.
 
-    Of the latter only tensors and plain containers are admitted: no code in it is run.
-
-    Raises:
-        UserError: the file is missing, truncated, or holds anything else.
+    A UserError says that it is missing, truncated, or holds more than tensors and containers.
     """
     path = Path(path)
     if not path.is_file():
@@ -52,49 +49,31 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
 
 def check_sha256(path: str | Path, expected: str, name: str | None = None) -> str:
-    """Compare a file with the sha256 it should have (64 hex digits); returns it.
-
-    `name` is what the config calls the file, if not by its path.
-
-    Raises:
-        UserError: they differ.
-    """
+    """Check a file, called `name` in messages, against the sha256 it should have; returns it."""
     found = sha256_file(path)
     if found != expected.lower():
-        raise UserError(
-            f"{name or path} has sha256 {found}, expected {expected}: {_FETCH_AGAIN}, or correct "
-            "the hash"
-        )
+        text = f"{name or path} has sha256 {found}, expected {expected}: {_FETCH_AGAIN}"
+        raise UserError(f"{text}, or correct the hash")
     return found
 
 
 def take(
     state: Mapping[str, Tensor], name: str, shape: tuple[int, ...], path: str | Path
 ) -> Tensor:
-    """One tensor as float32, of the shape it must have.
-
-    Raises:
-        UserError: it is missing, has another shape or holds no floating point numbers.
-    """
+    """One tensor as float32; a UserError if it is missing, not floating point, or misshapen."""
     if name not in state:
         raise UserError(f"{path} has no tensor {name!r}, which this architecture needs")
     tensor = state[name]
     if tuple(tensor.shape) != shape:
-        raise UserError(
-            f"{path}: {name!r} has shape {tuple(tensor.shape)}, expected {shape} from the other "
-            "tensors"
-        )
+        text = f"{path}: {name!r} has shape {tuple(tensor.shape)}, expected {shape}"
+        raise UserError(f"{text} from the other tensors")
     if not tensor.is_floating_point():
         raise UserError(f"{path}: {name!r} has type {tensor.dtype}, expected floating point")
     return tensor.to(torch.float32)
 
 
 def refuse_unknown(names: Iterable[str], known: Iterable[str], path: str | Path) -> None:
-    """Stop at tensors that no part of the architecture would use.
-
-    Raises:
-        UserError: there are some; names the first.
-    """
+    """Raise a UserError at tensors that no part of the architecture would use."""
     unknown = sorted(set(names) - set(known))
     if unknown:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""

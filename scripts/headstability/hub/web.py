@@ -10,24 +10,15 @@ from urllib.request import urlopen
 from ..errors import UserError
 from ..storage.files import sha256_file, short_reason, write_bytes
 
-# Nothing that is fetched this way is large: what is larger is another file.
-LARGEST = 2**26
+LARGEST = 2**26  # bytes: nothing that is fetched this way has more
 _PATIENCE = 30.0  # seconds without an answer
 
 
 def fetch_file(url: str, sha256: str, key: str) -> Path:
-    """A file by its address (http or https), from the cache if it is there.
+    """A file by its address, from the folder HF_HOME names (~/.cache/huggingface) if it is there.
 
-    Args:
-        url: its address.
-        sha256: the hash it must have, 64 hexadecimal digits.
-        key: of the config that names it, for messages.
-
-    Returns:
-        Where it is now, in the folder HF_HOME names (~/.cache/huggingface).
-
-    Raises:
-        UserError: it cannot be fetched, or is another file than the hash says.
+    `key` of the config names it in messages: a UserError says that it cannot be fetched, or is
+    another file than the hash (64 hexadecimal digits) says.
     """
     sha256 = sha256.lower()
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()

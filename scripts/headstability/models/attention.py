@@ -8,22 +8,17 @@ from torch import Tensor
 
 from .shape import LARGEST_PATTERNS
 
-# Queries taken at once: keys that lie in the future of all of them are never multiplied.
+# Queries in one block; keys in the future of the whole block are not multiplied.
 QUERY_BLOCK = 64
-# PyTorch's own kernel behind softmax, here so that it can write over its input.
+# PyTorch's own kernel, called directly because it can overwrite its input.
 softmax_backward = torch.ops.aten._softmax_backward_data.out
 
 
 def causal_attention(qkv: Tensor, heads: int) -> Tensor:
-    """Attention z = softmax(Q K^T / sqrt(d_head) + causal mask) V, whatever the kernel.
+    """Attention softmax(Q K^T / sqrt(d_head) + causal mask) V of all heads.
 
-    Args:
-        qkv: queries, keys and values one after another, each with its heads side by side,
-            [batch, position, 3 x d_model].
-        heads: attention heads.
-
-    Returns:
-        z of all heads side by side, [batch, position, d_model].
+    `qkv` [batch, position, 3 x d_model] holds queries, then keys, then values, each with its heads
+    side by side. The result [batch, position, d_model] has its heads side by side too.
     """
     if qkv.device.type == "cpu" and patterns_size(qkv, heads) <= LARGEST_PATTERNS:
         return BlockedAttention.apply(qkv, heads)
@@ -37,13 +32,13 @@ def split_heads(qkv: Tensor, heads: int) -> Tensor:
 
 
 def patterns_size(qkv: Tensor, heads: int) -> int:
-    """Bytes of the lower halves of the patterns of [batch, position, 3 x d_model]."""
+    """Bytes of the lower halves of all patterns of qkv [batch, position, 3 x d_model]."""
     batch, length, _ = qkv.shape
     return batch * heads * length * length * qkv.element_size() // 2
 
 
 class BlockedAttention(torch.autograd.Function):
-    """Explicit attention over blocks of queries, with patterns kept for the backward pass.
+    """Explicit attention over blocks of queries, which keeps patterns for the backward pass.
 
     With S the scaled scores and A the pattern: dV = A^T dz, dA = dz V^T,
     dS = A (dA - sum_key dA A), dQ = dS K, dK = dS^T Q.
@@ -51,7 +46,7 @@ class BlockedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, heads: int) -> Tensor:
-        """Compute z from what `causal_attention` takes."""
+        """Compute z; the arguments are those of `causal_attention`."""
         # One copy for all three, so that products read contiguous heads.
         query, key, value = split_heads(qkv, heads).flatten(1, 2)
         ctx.heads, ctx.scale = heads, query.shape[-1] ** -0.5
@@ -70,7 +65,7 @@ class BlockedAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d_z: Tensor) -> tuple[Tensor, None]:
-        """Gradient of qkv."""
+        """The gradient of qkv."""
         query, key, value, *patterns = ctx.saved_tensors
         d_z = d_z.unflatten(2, (ctx.heads, -1)).transpose(1, 2).flatten(0, 1)
         d_qkv = torch.zeros((3, *query.shape), dtype=query.dtype, device=query.device)

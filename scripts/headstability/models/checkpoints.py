@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with shape, hash and provenance in the header."""
+"""Weights on disk: safetensors files whose header holds shape, hash and provenance."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ from .interface import LanguageModel
 from .shape import Shape
 from .transformer import Transformer
 
-# The part of a checkpoint's header that holds the config.json of a foreign model.
+# The key of a checkpoint's header with the config.json of a model of the library transformers.
 FOREIGN_CONFIG = "transformers_config"
 
 
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of names, types, shapes and bytes of tensors, whatever file they came from."""
+    """The sha256 of the names, types, shapes and bytes of tensors, whatever file they came from."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
@@ -34,21 +34,16 @@ def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: dict[str, Any]) -> str:
-    """Write tensors and a JSON header, complete or not at all.
-
-    Returns:
-        The tensors' hash, which the header also holds as `sha256`.
-    """
+    """Write tensors and a header with their hash (`sha256`), atomically; return the hash."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     sha256 = weights_sha256(plain)
     header = json.loads(json.dumps({**header, "sha256": sha256}))  # as it will be read
     text = json.dumps({**header, SHA256_KEY: json_sha256(header)}, sort_keys=True)
-    # One entry: safetensors writes several in any order.
-    metadata = {"header": text}
+    metadata = {"header": text}  # one entry: safetensors writes several in any order
     with atomic_path(path) as part:
         try:
             save_file(plain, part, metadata)
-        except SafetensorError as error:  # it wraps the system's error and hides the number
+        except SafetensorError as error:  # it hides the number of the system's error
             raise UserError(
                 f"cannot write {path}: {error}. Free some space and run the same command again; "
                 "nothing half-written was left behind."
@@ -57,11 +52,9 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: dict[
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read tensors and header, and check the tensors against the recorded hash.
+    """Read tensors and header and check both against their recorded hashes.
 
-    Raises:
-        UserError: the file is missing.
-        DamagedFile: it is truncated or altered.
+    Raises UserError if the file is missing and DamagedFile if it is truncated or altered.
     """
     try:
         with safe_open(str(path), framework="pt") as handle:
@@ -81,19 +74,14 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def write_weights(path: str | Path, model: Transformer, header: dict[str, Any]) -> str:
-    """Write a model's weights with its shape in the header; returns their hash."""
+    """Write a model's weights with its shape in the header; return their hash."""
     return write_tensors(path, model.state_dict(), {**header, "shape": asdict(model.shape)})
 
 
 def read_model(path: str | Path) -> tuple[Transformer, dict[str, Any]]:
-    """Load a model for analysis, on the CPU, in evaluation mode.
+    """As `load_model`, but only a model of this project's architecture.
 
-    Returns:
-        The model and the checkpoint's header.
-
-    Raises:
-        UserError: the file is missing, or the model is not of this project's architecture.
-        DamagedFile: it is truncated or altered.
+    Raises UserError if the checkpoint holds a model of another architecture.
     """
     tensors, header = read_tensors(path)
     if "shape" not in header:
@@ -105,10 +93,9 @@ def read_model(path: str | Path) -> tuple[Transformer, dict[str, Any]]:
 
 
 class _Undrawn(TorchFunctionMode):
-    """While it is active, layers draw no weights.
+    """While this is active, layers draw no initial weights, which a checkpoint would overwrite.
 
-    Theirs are overwritten, and on the meta device to draw loads torch's compiler, a second of every
-    job that reads a checkpoint.
+    On the meta device, drawing loads torch's compiler, which takes a second of every job.
     """
 
     def __torch_function__(
@@ -123,11 +110,7 @@ class _Undrawn(TorchFunctionMode):
 def own_model(
     tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: str | Path
 ) -> Transformer:
-    """The model of a checkpoint's tensors and header, on the CPU, in evaluation mode.
-
-    Raises:
-        DamagedFile: the tensors are not those of the shape in the header, or not float32.
-    """
+    """The model of a checkpoint, on the CPU; DamagedFile if tensors and header do not agree."""
     try:
         shape = Shape(**header["shape"])
         with torch.device("meta"), _Undrawn():
@@ -147,17 +130,9 @@ def own_model(
 
 
 def load_model(path: str | Path) -> tuple[LanguageModel, dict[str, Any]]:
-    """Load a model for analysis, on the CPU, in float32 and evaluation mode.
+    """The model and the header of a checkpoint, on the CPU, in float32 and evaluation mode.
 
-    Args:
-        path: a checkpoint, of a cell trained here or imported.
-
-    Returns:
-        The model and the checkpoint's header.
-
-    Raises:
-        UserError: the file is missing.
-        DamagedFile: it is truncated or altered.
+    Raises UserError if the file is missing and DamagedFile if it is truncated or altered.
     """
     tensors, header = read_tensors(path)
     if FOREIGN_CONFIG not in header:

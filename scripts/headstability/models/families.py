@@ -1,4 +1,4 @@
-"""Families of models of the library `transformers` that can be studied, one entry each."""
+"""Families of models of the library `transformers` that can be studied."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,41 +9,24 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Family:
-    """Where models of one family keep what is read and hooked: dotted names of modules.
+    """Where models of one family keep what is read and hooked: dotted names of modules."""
 
-    Attributes:
-        name: of the family.
-        layers: the list of layers, in the model.
-        norm: the last normalisation, in the model.
-        attention: the attention, in a layer.
-        qkv: what computes queries, keys and values, in the attention: three modules, or one.
-        output: the output projection, in the attention.
-        mlp_in: what reads the stream in the MLP, in a layer; several if the MLP is gated.
-        mlp_out: what writes to the stream in the MLP, in a layer.
-        qkv_by_head: if one module computes all three, its output has for each head its query, key
-            and value; otherwise all queries, all keys and all values.
-    """
-
-    name: str
-    layers: str
-    norm: str
-    attention: str
-    qkv: Sequence[str]
-    output: str
-    mlp_in: Sequence[str]
-    mlp_out: str
+    name: str  # of the family
+    layers: str  # the list of layers, in the model
+    norm: str  # the last normalisation, in the model
+    attention: str  # in a layer
+    qkv: Sequence[str]  # queries, keys and values, in the attention: three modules, or one
+    output: str  # the output projection, in the attention
+    mlp_in: Sequence[str]  # what reads the residual stream, in a layer; two if the MLP is gated
+    mlp_out: str  # what writes to the residual stream, in a layer
+    # If one module computes all three: its output holds query, key and value of each head in turn,
+    # and not all queries, then all keys, then all values.
     qkv_by_head: bool = False
 
     def by_head(self, attention: nn.Module, what: str, d_head: int) -> list[Tensor] | None:
-        """The weights of queries, keys and values, or their biases, as views.
+        """Views of the query, key and value weights (`what` is `weight` or `bias`) by head.
 
-        Args:
-            attention: the attention of a layer.
-            what: `weight` or `bias`.
-            d_head: width of a head.
-
-        Returns:
-            Of each of the three [head, d_head, d_model] or [head, d_head]; None if it has none.
+        Each of the three is [head, d_head, d_model] or [head, d_head]; None if there are no biases.
         """
         modules = [attention.get_submodule(name) for name in self.qkv]
         if getattr(modules[-1], what) is None:
@@ -73,12 +56,12 @@ class Family:
 
 
 def out_in(module: nn.Module) -> Tensor:
-    """A module's matrix as [out, in]; GPT-2 keeps matrices as [in, out]."""
+    """A module's weight matrix as [out, in]; GPT-2 stores [in, out]."""
     return module.weight if isinstance(module, nn.Linear) else module.weight.T
 
 
 def _llama(name: str) -> Family:
-    """A family laid out as Llama is."""
+    """A family with the layout of Llama."""
     return Family(
         name=name,
         layers="model.layers",
@@ -91,7 +74,7 @@ def _llama(name: str) -> Family:
     )
 
 
-# By `model_type` of their config.json.
+# By the `model_type` in config.json.
 FAMILIES = {
     "gpt2": Family(
         name="GPT-2",

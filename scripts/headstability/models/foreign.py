@@ -1,8 +1,8 @@
 """Models of the library `transformers`, run layer by layer through hooks.
 
-The library's own eager attention computes everything: hooks only read what goes into a
-layer's output projection, and can put something else in its place (docs/models.md, "Models
-trained elsewhere"). So patterns, z and ablations are the library's to the last bit.
+The library's own eager attention computes everything. Hooks read, or replace, the input of a
+layer's output projection (docs/models.md, "Models trained elsewhere"), so patterns, z and ablations
+are the library's to the last bit.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from .shape import ForeignShape
 
 
 class _FirstLayerReached(Exception):
-    """Carries the residual stream out of a forward pass that is not needed any further."""
+    """Carries the residual stream out of a forward pass that need not go on."""
 
     def __init__(self, stream: Tensor) -> None:
         self.stream = stream
@@ -28,8 +28,7 @@ class ForeignBlock:
     """One layer of a foreign model; see `interface.Layer`."""
 
     def __init__(self, model: "ForeignModel", index: int) -> None:
-        """Take the layer with this index, from 0."""
-        self.model, self.index = model, index
+        self.model, self.index = model, index  # the layer's, from 0
         family = model.family
         self.layer = model.layers[index]
         self.attention = self.layer.get_submodule(family.attention)
@@ -44,18 +43,15 @@ class ForeignBlock:
     def step(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Run the layer and keep what happens in it.
 
-        Returns:
-            pattern [batch, head, query, key], z [batch, head, query, d_head], what the attention
-            sublayer adds to the stream, and the stream after the layer.
+        Returns pattern [batch, head, query, key], z [batch, head, query, d_head], what attention
+        adds to the residual stream, and the residual stream after the layer.
         """
         seen: dict[str, Tensor] = {}
 
-        def keep_z(module: nn.Module, arguments: tuple) -> None:
-            del module
+        def keep_z(_: nn.Module, arguments: tuple) -> None:
             seen["z"] = arguments[0]
 
-        def keep_attention(module: nn.Module, arguments: tuple, output: tuple) -> None:
-            del module, arguments
+        def keep_attention(_: nn.Module, __: tuple, output: tuple) -> None:
             seen["written"], seen["pattern"] = output[:2]
 
         with _hooks(
@@ -73,8 +69,7 @@ class ForeignBlock:
     def resume(self, x: Tensor, z: Tensor) -> Tensor:
         """The residual stream after this layer if its heads' output is `z`."""
 
-        def put_z(module: nn.Module, arguments: tuple) -> tuple[Tensor]:
-            del module, arguments
+        def put_z(_: nn.Module, __: tuple) -> tuple[Tensor]:
             return (z.transpose(1, 2).flatten(2),)
 
         with _hooks(self.projection.register_forward_pre_hook(put_z)):
@@ -87,7 +82,7 @@ class ForeignBlock:
         if biases is None:
             return
         bias = biases[-1]
-        # Query heads that share a head of values share its bias.
+        # Query heads that share a value head share its bias.
         each = bias.repeat_interleave(shape.heads // len(bias), dim=0).flatten()
         written = out_in(self.projection) @ each
         if self.projection.bias is None:
@@ -104,11 +99,7 @@ class ForeignModel(LanguageModel):
     """A causal language model of `transformers`; see `interface.LanguageModel`."""
 
     def __init__(self, net: Any) -> None:
-        """Wrap a model.
-
-        Args:
-            net: a ...ForCausalLM whose `model_type` is one of `FAMILIES`, with eager attention.
-        """
+        """Wrap a ...ForCausalLM of one of `FAMILIES` that uses eager attention."""
         super().__init__()
         self.net = net.eval().requires_grad_(False)
         config = net.config
@@ -127,7 +118,7 @@ class ForeignModel(LanguageModel):
         self._arguments: dict[int, list[tuple[tuple, dict]]] = {}
 
     def _apply(self, fn: Callable, recurse: bool = True) -> "ForeignModel":
-        self._arguments.clear()  # masks are of the old device and type
+        self._arguments.clear()  # masks have the old device and type
         return super()._apply(fn, recurse)
 
     @property
@@ -136,16 +127,15 @@ class ForeignModel(LanguageModel):
         return [ForeignBlock(self, index) for index in range(self.shape.layers)]
 
     def arguments(self, length: int) -> list[tuple[tuple, dict]]:
-        """What the library gives every layer beside the stream: mask, rotations, positions.
+        """What the library passes to each layer besides the stream: mask, rotations, positions.
 
-        They depend on the number of positions alone, as prompts are padded on the right and
-        causal; those of one row serve any number of rows.
+        They depend only on the number of positions, since prompts are padded on the right and
+        attention is causal. Those of one row serve any number of rows.
         """
         if length not in self._arguments:
             found: list[tuple[tuple, dict]] = []
 
-            def keep(module: nn.Module, arguments: tuple, named: dict) -> None:
-                del module
+            def keep(_: nn.Module, arguments: tuple, named: dict) -> None:
                 found.append((arguments[1:], named))
 
             hooks = [
@@ -154,14 +144,13 @@ class ForeignModel(LanguageModel):
             with _hooks(*hooks):
                 row = torch.zeros((1, length), dtype=torch.int64, device=self.device)
                 self.net.base_model(row, use_cache=False)
-            self._arguments = {length: found}  # of the last length only: masks are large
+            self._arguments = {length: found}  # of one length only, because masks are large
         return self._arguments[length]
 
     def start(self, tokens: Tensor) -> Tensor:
         """The residual stream before the first layer, from token ids [batch, position]."""
 
-        def stop(module: nn.Module, arguments: tuple) -> None:
-            del module
+        def stop(_: nn.Module, arguments: tuple) -> None:
             raise _FirstLayerReached(arguments[0])
 
         with _hooks(self.layers[0].register_forward_pre_hook(stop)):
@@ -178,9 +167,8 @@ class ForeignModel(LanguageModel):
     def trace(self, tokens: Tensor) -> Iterator[LayerTrace]:
         """Run the model layer by layer; see `interface.LanguageModel`.
 
-        resid_mid is the stream before the layer plus what the attention sublayer adds. In a model
-        with parallel sublayers (GPT-NeoX) the MLP reads the stream before the layer, so no
-        computation there passes through resid_mid; it is still that sum.
+        resid_mid is the stream before the layer plus what attention adds. In models with parallel
+        sublayers (GPT-NeoX), where the MLP reads the stream before the layer, it is still that sum.
         """
         x = self.start(tokens)
         for block in self.blocks:
@@ -191,7 +179,7 @@ class ForeignModel(LanguageModel):
 
 @contextmanager
 def _hooks(*handles: Any) -> Iterator[None]:
-    """Keep hooks for the length of a block."""
+    """Keep hooks registered while the block runs."""
     with ExitStack() as stack:
         for handle in handles:
             stack.callback(handle.remove)

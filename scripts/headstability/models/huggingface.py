@@ -17,11 +17,7 @@ from .foreign import ForeignModel
 
 
 def read_weights(folder: Folder) -> dict[str, Tensor]:
-    """All tensors of a model's folder.
-
-    Raises:
-        UserError: a file is missing, damaged, or holds a tensor that another one holds too.
-    """
+    """All tensors of a model's folder; UserError if two files hold the same tensor."""
     state: dict[str, Tensor] = {}
     for path in folder.weights:
         part = read_state(path)
@@ -37,17 +33,10 @@ def foreign_model(
     where: str,
     dtype: torch.dtype = torch.float32,
 ) -> ForeignModel:
-    """Build a model from its config and tensors; no code that came with it is run.
+    """Build a model from its config.json and tensors; no code that came with it is run.
 
-    Args:
-        config: the content of config.json.
-        state: its tensors.
-        where: where they come from, for messages.
-        dtype: of the model's weights.
-
-    Raises:
-        UserError: the architecture is not supported, or a tensor is missing, of the wrong shape
-            or not known; names it.
+    `where` names the model in messages; weights become `dtype`. Raises UserError if the
+    architecture is not supported or a tensor is missing, unknown or of the wrong shape.
     """
     values = dict(config)
     kind = values.pop("model_type")
@@ -86,17 +75,14 @@ def foreign_model(
 
 
 def own_tensors(model: ForeignModel) -> dict[str, Tensor]:
-    """A foreign model's weights, each once: an unembedding tied to the embedding is left out."""
-    seen: set[int] = set()
-    kept = {}
+    """A model's weights, each once: an unembedding tied to the embedding is left out."""
+    by_place: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in model.net.state_dict().items():
-        if tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
-            kept[name] = tensor
-    return kept
+        by_place.setdefault(tensor.data_ptr(), (name, tensor))
+    return dict(by_place.values())
 
 
 def stored_type(state: Mapping[str, Tensor]) -> torch.dtype:
-    """The type weights are kept in: that of the largest tensor."""
+    """The floating point type of the largest tensor, which stands for all."""
     largest = max(state.values(), key=Tensor.numel)
     return largest.dtype if largest.is_floating_point() else torch.float32

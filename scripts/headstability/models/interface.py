@@ -1,8 +1,4 @@
-"""What a model offers to be cached and ablated, whoever trained it.
-
-`transformer.Transformer` is a model of the study's own kind, `foreign.ForeignModel` one that the
-library `transformers` runs (docs/models.md, "Models trained elsewhere").
-"""
+"""The interface of models to caches and ablation; `Transformer` and `ForeignModel` implement it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -14,21 +10,13 @@ from .shape import ForeignShape, Shape
 
 
 class LayerTrace(NamedTuple):
-    """What one layer does with a batch.
+    """What one layer does with a batch."""
 
-    Attributes:
-        pattern: attention, [batch, head, query, key]; one per query head.
-        z: head outputs before W_O, value bias included, [batch, head, query, d_head].
-        resid_pre: the residual stream before the layer, [batch, position, d_model].
-        attention_out: what attention adds to it, b_O included, [batch, position, d_model].
-        resid_mid: the stream after attention, [batch, position, d_model].
-    """
-
-    pattern: Tensor
-    z: Tensor
-    resid_pre: Tensor
-    attention_out: Tensor
-    resid_mid: Tensor
+    pattern: Tensor  # [batch, head, query, key], one for each query head
+    z: Tensor  # head outputs before W_O, value bias included, [batch, head, query, d_head]
+    resid_pre: Tensor  # the residual stream before the layer, [batch, position, d_model]
+    attention_out: Tensor  # what attention adds to it, b_O included, [batch, position, d_model]
+    resid_mid: Tensor  # the residual stream after attention, [batch, position, d_model]
 
 
 class Layer(Protocol):
@@ -38,22 +26,16 @@ class Layer(Protocol):
         """The residual stream after this layer, [batch, position, d_model], from that before."""
 
     def pattern_and_z(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the heads do.
+        """Pattern [batch, head, query, key] and z [batch, head, query, d_head] by query head.
 
-        Args:
-            x: the residual stream before this layer, [batch, position, d_model].
-
-        Returns:
-            pattern [batch, head, query, key] and z [batch, head, query, d_head], the heads'
-            outputs before the output projection; one of each per query head.
+        `x` is the residual stream before this layer, [batch, position, d_model]. z is a head's
+        output before the output projection.
         """
 
     def resume(self, x: Tensor, z: Tensor) -> Tensor:
         """The residual stream after this layer if its heads' output is `z`.
 
-        Args:
-            x: the residual stream before this layer, [batch, position, d_model].
-            z: what goes into the output projection, [batch, head, query, d_head].
+        `x` [batch, position, d_model] is the stream before it; `z` is [batch, head, query, d_head].
         """
 
     def fold_value_biases(self) -> None:
@@ -62,21 +44,16 @@ class Layer(Protocol):
     def matrices(self) -> Mapping[str, Tensor]:
         """Weight matrices [out, in] by the study's names: W_Q, W_K, W_V, W_O, W_in, W_out.
 
-        Heads that share keys and values share their W_K and W_V, which count once. W_in of a gated
-        MLP is its gate and its up projection together; without an MLP there are no W_in and W_out.
+        Heads that share keys and values share W_K and W_V, which count once. W_in of a gated MLP is
+        its gate and its up projection together; without an MLP there are no W_in and W_out.
         """
 
 
 class LanguageModel(nn.Module):
-    """A causal language model that can be run layer by layer.
-
-    Attributes:
-        shape: its sizes.
-        blocks: its layers, in order.
-    """
+    """A causal language model that can be run layer by layer."""
 
     shape: Shape | ForeignShape
-    blocks: Sequence[Layer]
+    blocks: Sequence[Layer]  # in order
 
     @property
     def device(self) -> torch.device:
@@ -92,14 +69,7 @@ class LanguageModel(nn.Module):
         raise NotImplementedError
 
     def trace(self, tokens: Tensor) -> Iterator[LayerTrace]:
-        """Run the model layer by layer with explicit attention.
-
-        Args:
-            tokens: ids, [batch, position].
-
-        Yields:
-            What each layer does; the next one runs when it is asked for.
-        """
+        """Run the model on token ids [batch, position], with explicit attention, layer by layer."""
         raise NotImplementedError
 
     def stream(self, tokens: Tensor) -> Tensor:
@@ -114,10 +84,9 @@ class LanguageModel(nn.Module):
         return self.logits(self.stream(tokens))
 
     def fold_value_biases(self) -> None:
-        """Move value biases into output biases.
+        """Move value biases into output biases: z then holds only what heads read from context.
 
-        A pattern's rows sum to 1, so the function is unchanged; z then holds only what a head
-        reads from the context.
+        A pattern's rows sum to 1, so the function of the model is unchanged.
         """
         with torch.no_grad():
             for block in self.blocks:

@@ -1,9 +1,9 @@
 """How matrices are multiplied: `training.precision` (docs/methods.md, "Numerics").
 
-float32   float32 products everywhere (the study's recipe).
-tf32      on CUDA, products of float32 matrices with ten bits of mantissa; float32 elsewhere.
-bfloat16  forward and backward products in bfloat16 (autocast); weights, optimiser, softmax and
-          loss stay float32, and so do the evaluations.
+float32   all products in float32 (the study's recipe).
+tf32      on CUDA, products of float32 matrices with a mantissa of ten bits; float32 elsewhere.
+bfloat16  forward and backward products in bfloat16 (autocast); weights, optimiser, softmax, loss
+          and evaluations stay float32.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ from operator import matmul
 import torch
 from torch import Tensor, nn
 
-# Switches of torch, by device: the type float32 matrices are multiplied in.
+# Torch's switches for the type in which float32 matrices are multiplied.
 _CPU, _CUDA = torch.backends.mkldnn.matmul, torch.backends.cuda.matmul
 
 
@@ -22,8 +22,8 @@ _CPU, _CUDA = torch.backends.mkldnn.matmul, torch.backends.cuda.matmul
 def products(precision: str, device: torch.device) -> Iterator[None]:
     """Multiply float32 matrices as `precision` says while the block runs.
 
-    On the CPU, float32 products go through oneDNN where it is exact: PyTorch's own choice, MKL,
-    leaves half of a processor unused that is not Intel's.
+    On the CPU, float32 products use oneDNN where it is exact. MKL, PyTorch's choice, uses only half
+    of what processors not made by Intel can do.
     """
     if device.type == "cuda":
         switch, value = _CUDA, "tf32" if precision == "tf32" else "ieee"
@@ -39,20 +39,16 @@ def products(precision: str, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def inference(modules: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
-    """Run a model without gradients, in float32 products, while the block runs.
+    """Run a model that is on `device` without gradients, in float32, while the block runs.
 
-    On the CPU its linear layers multiply by weights laid out as oneDNN reads them, once instead
-    of for every product, and add the bias on the way (docs/benchmarks.md, "Caching"). The weights
-    must not change meanwhile.
-
-    Args:
-        modules: of the model, which is on its device.
-        device: where it runs.
+    On the CPU, the linear layers among its `modules` pack their weights once for oneDNN, instead of
+    once for each product (docs/benchmarks.md, "Caching"). The weights must not change meanwhile.
     """
     packed = []
     with torch.inference_mode(), products("float32", device):
         if device.type == "cpu" and packing_is_exact():
-            packed = [module for module in modules if _can_be_packed(module)]
+            linear = [module for module in modules if type(module) is nn.Linear]
+            packed = [layer for layer in linear if layer.weight.dtype == torch.float32]
         try:
             for layer in packed:
                 layer.forward = PackedLinear(layer)
@@ -62,12 +58,8 @@ def inference(modules: Iterable[nn.Module], device: torch.device) -> Iterator[No
                 del layer.forward
 
 
-def _can_be_packed(module: nn.Module) -> bool:
-    return type(module) is nn.Linear and module.weight.dtype == torch.float32
-
-
 class PackedLinear:
-    """What a linear layer computes, by a packed copy of its weights that the first call makes."""
+    """A linear layer that multiplies by packed weights, which its first call makes."""
 
     def __init__(self, layer: nn.Linear) -> None:
         self.weight, self.bias = layer.weight, layer.bias
@@ -88,16 +80,17 @@ def forward_pass(precision: str, device: torch.device) -> Iterator[None]:
 
 
 def product_type(precision: str) -> torch.dtype:
-    """The type of products outside autocast."""
+    """The type of matrix products outside autocast."""
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
 @cache
 def onednn_is_exact() -> bool:
-    """Whether oneDNN, allowed to round factors to bfloat16, multiplies in float32 all the same.
+    """Whether oneDNN still multiplies in float32 when it is allowed to round factors to bfloat16.
 
-    The permission is the only way torch offers to choose oneDNN for float32. Processors without
-    bfloat16 tiles ignore it; elsewhere it must not be given. So it is tried out.
+    This permission is torch's only way to choose oneDNN for float32. Processors without bfloat16
+    tiles ignore it. Others do not, and must not be given it, so the product of two matrices is
+    tested.
     """
     if not torch.backends.mkldnn.is_available():
         return False
@@ -111,9 +104,9 @@ def onednn_is_exact() -> bool:
 
 @cache
 def packing_is_exact() -> bool:
-    """Whether packed weights can be multiplied here, and are so in float32 inside `products`.
+    """Whether multiplication by packed weights works here, and in float32 inside `products`.
 
-    They are not part of what torch promises to other programs, and not every build has them.
+    It is not part of torch's public interface, and some builds lack it.
     """
 
     def multiply(left: Tensor, right: Tensor) -> Tensor:
@@ -131,7 +124,7 @@ def packing_is_exact() -> bool:
 
 
 def _is_float32(multiply: Callable[[Tensor, Tensor], Tensor], batch: tuple[int, ...] = ()) -> bool:
-    """Whether products of matrices are as near to the truth as float32 comes."""
+    """Whether matrix products have the accuracy of float32."""
     generator = torch.Generator().manual_seed(0)
     for size in (8, 64, 512):
         left, right = torch.randn(2, *batch, size, size, generator=generator)

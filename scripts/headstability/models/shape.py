@@ -1,4 +1,4 @@
-"""The shape of a transformer and sizes of its blocks, apart from modules that need PyTorch."""
+"""The shape of a transformer and the sizes of its weights, without PyTorch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -8,13 +8,11 @@ from typing import Any
 
 Sizes = dict[str, tuple[int, ...]]
 
-# Bytes of a layer's attention patterns up to which training on the CPU keeps them. Its fused
-# kernel works in blocks of 32 queries and one head, whose products are too small to be fast:
-# explicit patterns take a third to three quarters of its time at every size measured
-# (docs/benchmarks.md), as long as there is room to keep them.
+# Largest size in bytes of a layer's attention patterns that training on the CPU keeps. PyTorch's
+# fused CPU kernel works in blocks of one head and 32 queries, which is slow: explicit patterns take
+# a third to three quarters of its time at every size measured (docs/benchmarks.md).
 LARGEST_PATTERNS = 2**27
-# Bytes of float32 logits held at once. On the CPU they should stay in its caches; on a GPU a
-# kernel should have enough to do.
+# Bytes of float32 logits held at once: they fit the CPU's caches, and keep a GPU's kernels busy.
 LOGIT_BYTES = {"cpu": 2**20, "cuda": 2**29}
 
 
@@ -22,8 +20,8 @@ LOGIT_BYTES = {"cpu": 2**20, "cuda": 2**29}
 class Shape:
     """The shape of a transformer: layers L, heads H, d_head = d_model / H, d_mlp = 4 d_model.
 
-    A field with a default is a switch that came later: checkpoints that do not mention it, and
-    models in the formats of other tools, have the default.
+    A field with a default is a switch added later. Checkpoints that lack it, and models in the
+    formats of other tools, have the default.
     """
 
     layers: int
@@ -64,12 +62,12 @@ class Shape:
 
     @property
     def tensors(self) -> int:
-        """How many tensors the weights are."""
+        """The number of weight tensors."""
         return len(self.outer_tensors) + self.layers * len(self.layer_tensors)
 
     @property
     def parameters(self) -> int:
-        """How many numbers the weights are."""
+        """The number of weights."""
         in_layer = sum(map(prod, self.layer_tensors.values()))
         return sum(map(prod, self.outer_tensors.values())) + self.layers * in_layer
 
@@ -87,19 +85,12 @@ class ForeignShape:
 
 
 def in_order(shape: Mapping[str, Any]) -> list[str]:
-    """The names of what is known of a shape, in the order of `Shape`."""
+    """Those names of the fields of `Shape` that `shape` has, in order."""
     return [field.name for field in fields(Shape) if field.name in shape]
 
 
 def own_switches(shape: Mapping[str, Any]) -> dict[str, Any]:
-    """Switches in which a model differs from the paper's and from all that other tools know.
-
-    Args:
-        shape: a model's shape, or some of it, by the names of `Shape`.
-
-    Returns:
-        Switches that are not at their default; the activation is one that other tools know.
-    """
+    """Switches not at their default, except for the activation, which other tools have too."""
     return {
         name: value
         for name, value in shape.items()

@@ -12,7 +12,7 @@ from .interface import LanguageModel, LayerTrace
 from .shape import Shape
 
 LAYER_NORM_EPS = 1e-5
-# Names of torch for the variants of GELU.
+# Torch's names for the variants of GELU.
 GELU_VARIANTS = {"gelu": "none", "gelu_tanh": "tanh"}
 INIT_SCALE = 0.8  # weights start as N(0, (INIT_SCALE / sqrt(d_model))^2)
 
@@ -28,7 +28,7 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each [batch, head, position, d_head]."""
-        # One copy for all three: products would copy each, and transposed keys slowly.
+        # One copy of all three: products would copy each of them, the transposed keys slowly.
         query, key, value = split_heads(self.qkv(x), self.heads).contiguous()
         return query, key, value
 
@@ -37,7 +37,7 @@ class Attention(nn.Module):
         return self.out(z.transpose(1, 2).flatten(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sublayer's output, by the device's fastest kernel."""
+        """The sublayer's output, by the fastest kernel of the device."""
         return self.out(causal_attention(self.qkv(x), self.heads))
 
     def pattern_and_z(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,11 +110,10 @@ class Transformer(LanguageModel):
         self.unembed = nn.Linear(shape.d_model, shape.vocabulary)
 
     def initialise(self, seed: int) -> None:
-        """Draw every weight matrix, embeddings included; biases 0, LayerNorm 1 and 0.
+        """Draw weight matrices, embeddings included; biases are 0, LayerNorm is 1 and 0.
 
-        Args:
-            seed: the init seed. Weights are drawn on the CPU in the order of `parameters()`, so
-                that a seed means the same weights on every device.
+        They are drawn on the CPU in the order of `parameters()`, so a seed gives the same weights
+        on every device.
         """
         generator = torch.Generator().manual_seed(seed)
         scale = INIT_SCALE / math.sqrt(self.shape.d_model)
@@ -135,7 +134,7 @@ class Transformer(LanguageModel):
         return self.unembed(self.norm_final(x))
 
     def before_unembedding(self, tokens: Tensor) -> Tensor:
-        """The normalised stream that predicts: [batch, position - 1, d_model], without the last."""
+        """The normalised stream, [batch, position - 1, d_model]: all positions but the last."""
         return self.norm_final(self.stream(tokens)[:, :-1])
 
     def trace(self, tokens: Tensor) -> Iterator[LayerTrace]:
@@ -146,7 +145,7 @@ class Transformer(LanguageModel):
             attention_out = block.attention.write(z)
             resid_mid = x + attention_out
             yield LayerTrace(pattern, z, x, attention_out, resid_mid)
-            if block is not self.blocks[-1]:  # nobody sees what follows the last layer
+            if block is not self.blocks[-1]:  # what follows the last layer is not used
                 x = block.after_attention(resid_mid)
 
 

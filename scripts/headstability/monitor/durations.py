@@ -10,48 +10,35 @@ from ..study.study import Study
 from ..workflow.costs import forward_flops
 from ..workflow.estimate import JOB_SECONDS
 from ..workflow.sizes import Sizes
-from .state import BROKEN, DONE, QUEUED, RUNNING, WAITING, JobState, StudyState
+from .state import BROKEN, DONE, QUEUED, RUNNING, WAITING, JobState, Records, StudyState
 
 
 class Durations:
     """Seconds that jobs take, by rule and architecture, as far as such jobs have finished."""
 
-    def __init__(
-        self, study: Study, jobs: Sequence[JobState], records: Mapping[str, Mapping[str, Any]]
-    ) -> None:
-        """Gather the durations of finished jobs.
-
-        Args:
-            study: the study.
-            jobs: all of its jobs, with their states.
-            records: what Snakemake recorded of finished jobs, by output.
-        """
+    def __init__(self, study: Study, jobs: Sequence[JobState], records: Records) -> None:
         self.study = study
+        # By rule and architecture; with None, of all architectures.
         self.known: dict[tuple[str, str | None], list[float]] = {}
-        done = [(job, records.get(job.outputs[0])) for job in jobs if job.state == DONE]
-        recorded = [(job, record) for job, record in done if record is not None]
-        for job, record in recorded:
-            seconds = _seconds(record)
-            if seconds is not None:
-                self._note(job, seconds)
-        self.at_once = _at_once([record for _, record in recorded])
-        self._rates = {
-            job.wildcards["architecture"]: job.reading.rate
+        done = [job for job in jobs if job.state == DONE and job.outputs[0] in records]
+        for job in done:
+            rule, architecture = job.rule, job.wildcards.get("architecture")
+            if (seconds := _seconds(records[job.outputs[0]])) is not None:
+                for key in {(rule, architecture), (rule, None), (_family(job), None)}:
+                    self.known.setdefault(key, []).append(seconds)
+        self.at_once = _at_once([records[job.outputs[0]] for job in done])
+        self._running = {
+            job.wildcards["architecture"]: study.steps / job.reading.rate
             for job in jobs
             if job.rule == "train" and job.reading and job.reading.rate
         }
 
-    def _note(self, job: JobState, seconds: float) -> None:
-        architecture = job.wildcards.get("architecture")
-        for key in {(job.rule, architecture), (job.rule, None), (_family(job), None)}:
-            self.known.setdefault(key, []).append(seconds)
-
     def of(self, job: JobState) -> float | None:
-        """Seconds a job takes from beginning to end; None if no job like it tells.
+        """Seconds a job takes from beginning to end; None if no finished job is like it.
 
-        Of the same rule and architecture if one has finished, of another architecture else; a
-        training also by the speed of one that runs, and in proportion to the operations of a
-        forward pass where only another architecture was trained.
+        Those of the same rule and architecture count, else those of another architecture. For a
+        training one that runs counts too, and of another architecture in proportion to the
+        operations of a forward pass.
         """
         architecture = job.wildcards.get("architecture")
         if (job.rule, architecture) in self.known:
@@ -62,27 +49,23 @@ class Durations:
         return mean(found) if found else None
 
     def _training(self, architecture: str) -> float | None:
-        known = {name: self.study.steps / rate for name, rate in self._rates.items()}
-        known |= {
+        known = self._running | {
             name: mean(seconds)
             for (rule, name), seconds in self.known.items()
             if rule == "train" and name is not None
         }
         if architecture in known or not known:
             return known.get(architecture)
-        work = {name: self._work(name) for name in {architecture, *known}}
+        sizes, context = Sizes(self.study), self.study.config.training.context
+        work = {name: forward_flops(sizes.shape(name), context) for name in {architecture, *known}}
         return mean(known[name] * work[architecture] / work[name] for name in known)
-
-    def _work(self, architecture: str) -> float:
-        shape = Sizes(self.study).shape(architecture)
-        return forward_flops(shape, shape.context)
 
     def estimate(self, state: StudyState) -> None:
         """Put into the state of a study how long its unfinished jobs take together.
 
-        The longest of them, or all of them at the number that runs at a time, whichever is more.
-        Jobs of kinds none of which has finished count with JOB_SECONDS; of trainings that would
-        say nothing, so the time is unknown until one has begun.
+        That is the time of the longest, or of all at the number that runs at a time, whichever is
+        more. Jobs unlike any that has finished count as JOB_SECONDS; for trainings that would be
+        far off, so the time is unknown until one has begun.
         """
         state.at_once = len(state.of_state(RUNNING)) or self.at_once
         lefts = []
@@ -109,18 +92,14 @@ class Durations:
 
 def _at_once(records: Sequence[Mapping[str, Any]]) -> int:
     """How many jobs ran at a time on average, from when each began and ended."""
-    spans = sorted((item["starttime"], item["endtime"]) for item in records if _is_timed(item))
+    spans = [(record.get("starttime"), record.get("endtime")) for record in records]
+    spans = sorted(s for s in spans if all(isinstance(t, int | float) for t in s) and s[0] <= s[1])
     busy, total, end = 0.0, 0.0, 0.0
     for start, stop in spans:
         total += stop - start
         busy += max(0.0, stop - max(start, end))
         end = max(end, stop)
     return max(1, round(total / busy)) if busy else 1
-
-
-def _is_timed(record: Mapping[str, Any]) -> bool:
-    times = (record.get("starttime"), record.get("endtime"))
-    return all(isinstance(value, int | float) for value in times) and times[0] <= times[1]
 
 
 def _family(job: JobState) -> str:

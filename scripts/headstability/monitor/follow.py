@@ -17,16 +17,10 @@ def follow(
     interval: float = INTERVAL,
     longest: float = LONGEST,
 ) -> Callable[[], None]:
-    """Say how far a study is, beside the run that makes it.
+    """Say how far a study is while a run goes on; returns what ends this.
 
-    Args:
-        observer: of the study.
-        say: takes a line.
-        interval: seconds between two looks; a line appears if cells have finished.
-        longest: seconds after which a line appears in any case.
-
-    Returns:
-        What ends it; the end of the process does, too.
+    Every `interval` seconds it looks, and says a line if cells have finished; after `longest`
+    seconds without one it says one in any case.
     """
     ended = threading.Event()
 

@@ -1,42 +1,28 @@
 """A study at one moment: its jobs, each with its state, and the run that makes them."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from ..storage.locks import Run
 from ..storage.progress import Reading
+from ..workflow.graph import PlannedJob
 
-# Folders of a study and what their files are called in the overview, in its order.
-GROUPS = {
-    "corpus": "corpus",
-    "downloads": "downloads",
-    "cells": "cells",
-    "caches": "caches",
-    "conditions": "measurements",
-    "tables": "tables",
-    "figures": "figures",
-}
+# What the overview shows, in its order: folders of a study, where "conditions" is "measurements".
+GROUPS = ("corpus", "downloads", "cells", "caches", "measurements", "tables", "figures")
+Records = Mapping[str, Mapping[str, Any]]  # Snakemake's, of finished jobs, by output
 DONE, RUNNING, QUEUED, BROKEN, WAITING = "done", "running", "queued", "interrupted", "waiting"
 
 
 @dataclass
-class JobState:
-    """One job of the study.
+class JobState(PlannedJob):
+    """One job of the study at that moment."""
 
-    Attributes:
-        rule, wildcards, outputs: what it is.
-        state: done, running, queued (on a cluster), interrupted, or waiting.
-        since: when it was started or submitted, seconds since the epoch.
-        last_written: when it last wrote to its log, likewise; of trainings only.
-        reading: the last progress line of its log; of trainings only.
-    """
-
-    rule: str
-    wildcards: dict[str, str]
-    outputs: list[str]
     state: str = WAITING
-    since: float | None = None
+    since: float | None = None  # when it was started or submitted, seconds since the epoch
+    # Of trainings only: when it last wrote to its log, likewise, and how far it was.
     last_written: float | None = None
     reading: Reading | None = None
 
@@ -47,13 +33,8 @@ class JobState:
             return "downloads"
         if "/caches/" in self.outputs[0]:
             return "caches"
-        place = self.outputs[0].split("/")[2]
+        place = self.outputs[0].split("/")[2].replace("conditions", "measurements")
         return place if place in GROUPS else "tables"
-
-    @property
-    def makes_cell(self) -> bool:
-        """Whether it trains or imports a cell."""
-        return any("/checkpoints/" in path for path in self.outputs)
 
     @property
     def label(self) -> str:
@@ -67,30 +48,17 @@ class JobState:
 
 @dataclass
 class StudyState:
-    """A study at one moment.
+    """A study at one moment; times are seconds since the epoch."""
 
-    Attributes:
-        study: its name.
-        jobs: all of them.
-        run: the run that is going on, or the last one.
-        alive: whether a run is going on.
-        last_written: when it last wrote anything, seconds since the epoch.
-        failed: messages of jobs that failed in the last run, by their log.
-        left: seconds the rest takes; None if that cannot be told.
-        uncounted: unfinished jobs like none that has finished; `left` is too little by them.
-        at_once: jobs at a time that `left` reckons with.
-        now: the moment.
-    """
-
-    study: str
+    study: str  # its name
     jobs: list[JobState]
-    run: Run | None
-    alive: bool
-    last_written: float | None
-    failed: dict[str, str] = field(default_factory=dict)
-    left: float | None = None
-    uncounted: int = 0
-    at_once: int = 1
+    run: Run | None  # the one that is going on, or the last one
+    alive: bool  # whether a run is going on
+    last_written: float | None  # when it last wrote anything
+    failed: dict[str, str] = field(default_factory=dict)  # in the last run: messages by log
+    left: float | None = None  # seconds the rest takes; None if that cannot be told
+    uncounted: int = 0  # unfinished jobs of which no such job has finished: not all in `left`
+    at_once: int = 1  # jobs at a time, as assumed for `left`
     now: float = 0.0
 
     @cached_property

@@ -1,14 +1,13 @@
-"""How far a study is, from its files alone: what is done, what runs, how long the rest takes.
+"""How far a study is, from its files and Snakemake's records of its jobs.
 
-It reads outputs and benchmarks of the study, what its jobs say of themselves and the records
-Snakemake keeps of finished and unfinished jobs, and writes nothing: it works beside a
-run, after one, and from another machine.
+Nothing is written: this works beside a run, after one, and from another machine.
 """
 
 import json
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +17,21 @@ from ..study.paths import fill
 from ..study.study import Study
 from ..workflow.graph import Plan
 from .durations import Durations
-from .state import BROKEN, DONE, QUEUED, RUNNING, WAITING, JobState, StudyState
+from .state import BROKEN, DONE, QUEUED, RUNNING, WAITING, JobState, Records, StudyState
 from .why import recorded_parameter
 
 RECORDS = Path(".snakemake")
 # Without a lock that reaches here, a run counts as going on for so long after it wrote something.
 SILENCE = 120.0
+Marks = dict[str, tuple[float, bool]]  # since when jobs run, and whether on a cluster, by output
 
 
 class Observer:
     """Looks at a study, again and again; keeps what does not change between two looks."""
 
     def __init__(self, study: Study, plan: Plan) -> None:
-        """List the jobs of a study; to be called in the repository.
-
-        Args:
-            study: the study.
-            plan: its jobs as they would run today: those whose config or code has changed since
-                they finished count as waiting.
-        """
+        """To be called in the repository; jobs that finished with another plan count as waiting."""
         self.study, self.plan = study, plan
-        self._planned = {job.outputs[0]: job for job in plan.jobs}
         self._records: dict[Path, tuple[int, dict[str, Any]]] = {}
         self._changed: dict[tuple, bool] = {}
 
@@ -50,9 +43,8 @@ class Observer:
         alive = run is not None and bool(run.held)
         if run is not None and not run.told_by_lock:
             alive = last_written is not None and now - last_written < SILENCE
-        begun = dict(_marks(RECORDS / "incomplete"))
-        records = self._read_records()
-        jobs = [JobState(job.rule, job.wildcards, job.outputs) for job in self.plan.jobs]
+        begun, records = _marks(RECORDS / "incomplete"), self._read_records()
+        jobs = [JobState(**vars(job)) for job in self.plan.jobs]
         for job in jobs:
             self._judge(job, begun, records, run if alive else None)
         state = StudyState(self.study.name, jobs, run, alive, last_written, now=now)
@@ -66,24 +58,14 @@ class Observer:
         made = [job.outputs for job in self.plan.jobs if job.makes_cell]
         return sum(all(Path(path).exists() for path in outputs) for outputs in made)
 
-    # --- one job --------------------------------------------------------------------------
-
-    def _judge(
-        self,
-        job: JobState,
-        begun: Mapping[str, tuple[float, bool]],
-        records: Mapping[str, dict[str, Any]],
-        run: Run | None,
-    ) -> None:
-        """Find out the state of a job."""
+    def _judge(self, job: JobState, begun: Marks, records: Records, run: Run | None) -> None:
         marks = [begun[path] for path in job.outputs if path in begun]
         if marks:
             job.since, submitted = max(marks)
             # A mark older than the run is of a job that a former run left.
             going_on = run is not None and job.since >= run.started - 1
-            job.state = RUNNING if going_on else BROKEN
-            if going_on and submitted and job.rule != "train":
-                job.state = QUEUED
+            queued = submitted and job.rule != "train"
+            job.state = BROKEN if not going_on else QUEUED if queued else RUNNING
         elif all(Path(path).exists() for path in job.outputs):
             outdated = self._is_outdated(job, records.get(job.outputs[0]))
             job.state = WAITING if outdated else DONE
@@ -110,32 +92,25 @@ class Observer:
         key = (job.outputs[0], record.get("endtime"))
         if key not in self._changed:
             recorded = recorded_parameter(record)
-            today = self.plan.parameter(self._planned[job.outputs[0]])
-            self._changed[key] = recorded is not None and recorded != today
+            self._changed[key] = recorded not in (None, self.plan.parameter(job))
         return self._changed[key]
-
-    # --- records and logs -----------------------------------------------------------------
 
     def _read_records(self) -> dict[str, dict[str, Any]]:
         """What Snakemake recorded of finished jobs, by output; each read once."""
         found = {}
         for name, path in _encoded(RECORDS / "metadata"):
-            try:
+            with suppress(OSError, ValueError):  # it is being written
                 stamp = path.stat().st_mtime_ns
                 if self._records.get(path, (0,))[0] != stamp:
                     self._records[path] = stamp, json.loads(path.read_bytes())
                 found[name] = self._records[path][1]
-            except (OSError, ValueError):  # being written
-                continue
         return found
 
     def _last_written(self, run: Run | None) -> float | None:
         """When a run last wrote anything: to Snakemake's log, or to that of a job."""
-        logs = Path(self.study.paths.root, "logs")
-        times = [_time(path) for path in (RECORDS / "log").glob("*.log")]
-        times += [_time(path) for path in logs.rglob("*.log")]
-        times.append(run.started if run else 0.0)
-        return max(times) or None
+        logs = (RECORDS / "log", Path(self.study.paths.root, "logs"))
+        times = [_time(path) for folder in logs for path in folder.rglob("*.log")]
+        return max([*times, run.started if run else 0.0]) or None
 
     def _failed(self, started: float, jobs: list[JobState]) -> dict[str, str]:
         """Messages of the jobs of a run that failed, by log."""
@@ -162,19 +137,17 @@ def _encoded(folder: Path) -> Iterator[tuple[str, Path]]:
     for path in folder.rglob("*"):
         # A long name is cut into folders, whose names begin with @.
         name = "".join(part.removeprefix("@") for part in path.relative_to(folder).parts)
-        try:
+        with suppress(ValueError):
             output = urlsafe_b64decode(name).decode()
-        except ValueError:
-            continue
-        if path.is_file():
-            yield output, path
+            if path.is_file():
+                yield output, path
 
 
-def _marks(folder: Path) -> Iterator[tuple[str, tuple[float, bool]]]:
-    """Outputs of jobs that were begun and not ended: since when, and whether on a cluster."""
+def _marks(folder: Path) -> Marks:
+    """The jobs that were begun and have not ended."""
+    found = {}
     for output, path in _encoded(folder):
-        try:
+        with suppress(OSError, ValueError, AttributeError):
             submitted = json.loads(path.read_bytes()).get("external_jobid") is not None
-            yield output, (path.stat().st_mtime, submitted)
-        except (OSError, ValueError, AttributeError):
-            continue
+            found[output] = path.stat().st_mtime, submitted
+    return found

@@ -2,7 +2,8 @@
 
 import time
 
-from .state import BROKEN, DONE, GROUPS, QUEUED, RUNNING, WAITING, JobState, StudyState
+from ..storage.progress import Reading
+from .state import BROKEN, DONE, QUEUED, RUNNING, WAITING, JobState, StudyState
 
 # Seconds after which a training, which writes to its log every 15 seconds, is called silent.
 SILENT = 120.0
@@ -24,7 +25,7 @@ def headline(state: StudyState) -> str:
     done = f"{cells.get(DONE, 0)} of {sum(cells.values())} cells"
     done += f", {len(state.of_state(DONE))} of {len(state.jobs)} jobs done"
     trained = [job for job in state.of_state(RUNNING) if job.reading]
-    running = [f"{job.label} {_progress(job)}" for job in trained[:2]]
+    running = [f"{job.label} {_progress(job.reading)}" for job in trained[:2]]
     return f"Study {state.study}: {'; '.join([done, *running, _left(state)])}"
 
 
@@ -38,8 +39,7 @@ def overview(state: StudyState) -> str:
             lines += ["", f"{title}:", *_listed(jobs, state.now)]
     if state.failed:
         lines += ["", "Failed in the last run:"]
-        shown = list(state.failed.items())[:SHOWN]
-        lines += [f"  {path}: {message}" for path, message in shown]
+        lines += [f"  {path}: {said}" for path, said in list(state.failed.items())[:SHOWN]]
         if len(state.failed) > SHOWN:
             lines.append(f"  ... and {len(state.failed) - SHOWN} more")
     if not state.complete:
@@ -71,7 +71,7 @@ def _table(state: StudyState) -> list[str]:
         done, total = states.get(DONE, 0), sum(states.values())
         unfinished = [name for name in (RUNNING, QUEUED, BROKEN, WAITING) if name in states]
         others = ", ".join(f"{states[name]} {name}" for name in unfinished)
-        line = f"  {GROUPS[group]:<13}{f'{done} of {total}':>12} done"
+        line = f"  {group:<13}{f'{done} of {total}':>12} done"
         lines.append(f"{line}   {others}" if others else line)
     return lines
 
@@ -79,8 +79,7 @@ def _table(state: StudyState) -> list[str]:
 def _listed(jobs: list[JobState], now: float) -> list[str]:
     shown = sorted(jobs, key=lambda job: (job.rule != "train", job.rule, job.label))
     names = [f"{job.rule} {job.label}" for job in shown[:SHOWN]]
-    width = max(map(len, names))
-    rows = zip(names, shown, strict=False)
+    width, rows = max(map(len, names)), zip(names, shown, strict=False)
     lines = [f"  {name:<{width}}  {_state(job, now)}".rstrip() for name, job in rows]
     if len(jobs) > SHOWN:
         lines.append(f"  ... and {len(jobs) - SHOWN} more")
@@ -92,20 +91,17 @@ def _state(job: JobState, now: float) -> str:
     if job.state == QUEUED:
         return f"with the cluster {age}"
     if job.state == BROKEN:
-        return f"stopped after {_progress(job)}" if job.reading else "stopped"
+        return f"stopped after {_progress(job.reading)}" if job.reading else "stopped"
     if job.rule != "train":
         return age
     if job.reading is None:
         return f"starting, {age}"
     silent = now - (job.last_written or now)
     note = f"; silent for {duration(silent)}" if silent > SILENT else ""
-    return f"{_progress(job)}, {job.reading.left} left{note}"
+    return f"{_progress(job.reading)}, {job.reading.left} left{note}"
 
 
-def _progress(job: JobState) -> str:
-    reading = job.reading
-    if reading is None:
-        return ""
+def _progress(reading: Reading) -> str:
     note = f", {reading.note}" if reading.note else ""
     return f"step {reading.done} of {reading.total} ({reading.done / reading.total:.0%}){note}"
 

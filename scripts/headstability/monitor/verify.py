@@ -1,7 +1,7 @@
 """Checking the files of a study against their recorded hashes, without changing anything."""
 
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,20 +17,15 @@ _NOT_OUTPUTS = {"logs", "benchmarks"}
 
 @dataclass
 class Findings:
-    """What is wrong with the files of a study; sizes in bytes.
+    """What is wrong with the files of a study; sizes in bytes."""
 
-    Attributes:
-        checked: number of files that are whole.
-        missing: expected and not there.
-        damaged: truncated or altered, with the reason.
-        orphaned: files that nothing in the config makes, such as those of a removed seed.
-        left_behind: what killed jobs and damaged files left: partial files, states, *.damaged.
-    """
-
-    checked: int = 0
+    checked: int = 0  # number of undamaged files
     missing: list[str] = field(default_factory=list)
+    # Truncated or altered: path, reason, size.
     damaged: list[tuple[str, str, int]] = field(default_factory=list)
+    # Files that nothing in the config makes, such as those of a removed seed: path, size.
     orphaned: list[tuple[str, int]] = field(default_factory=list)
+    # What killed jobs and damaged files left, such as partial files and states: path, size.
     left_behind: list[tuple[str, int]] = field(default_factory=list)
 
     @property
@@ -41,26 +36,23 @@ class Findings:
     def report(self) -> str:
         """The findings as text for a person."""
         lines = [f"{self.checked} files are as they were written."]
-        # The note and the size beside each path.
-        missing = [(path, "", None) for path in self.missing]
-        damaged = [(path, f": {reason}", size) for path, reason, size in self.damaged]
-        orphaned = [(path, "", size) for path, size in self.orphaned]
-        left = [(path, "", size) for path, size in self.left_behind]
+        damaged = [(path, size, f": {reason}") for path, reason, size in self.damaged]
         sections = {
-            "missing (snakemake makes them)": missing,
+            "missing (snakemake makes them)": [(path, None) for path in self.missing],
             "damaged (delete them, snakemake makes them again)": damaged,
-            "orphaned (nothing in this config makes them; delete them if you like)": orphaned,
-            "left behind by killed jobs (the next run takes them up or removes them)": left,
+            "orphaned (nothing in this config makes them; delete them if you like)": self.orphaned,
+            "left behind by killed jobs (the next run takes them up or removes them)": (
+                self.left_behind
+            ),
         }
         for title, entries in sections.items():
-            if not entries:
-                continue
-            total = sum(size or 0 for _, _, size in entries)
-            amount = f", {_megabytes(total)}" if any(size for *_, size in entries) else ""
-            lines.append(f"\n{len(entries)} {title}{amount}:")
-            for path, note, size in entries:
+            if entries:
+                total = sum(size or 0 for _, size, *_ in entries)
+                amount = f", {_megabytes(total)}" if total else ""
+                lines.append(f"\n{len(entries)} {title}{amount}:")
+            for path, size, *note in entries:
                 shown = "" if size is None else f" ({_megabytes(size)})"
-                lines.append(f"  {path}{shown}{note}")
+                lines.append(f"  {path}{shown}{''.join(note)}")
         return "\n".join(lines)
 
 
@@ -75,31 +67,28 @@ def verify_study(
     progress: Callable[[int], None] = lambda done: None,
     record: str | None = None,
 ) -> Findings:
-    """Check every file of a study.
+    """Check every file in the folder of a study.
 
-    Args:
-        root: the folder of the study.
-        expected: paths of all files of the complete study.
-        on_request: files that may be there but need not; checked where they are.
-        progress: told how many files are done.
-        record: of the config of the last run, which is no job's output; not counted.
+    Files of the complete study are `expected`; those `on_request` are checked if they exist, as is
+    the `record` of the config of the last run, which is no job's output and not counted.
+    `progress` is told how many files are done.
     """
     findings = Findings()
     asked_for = [path for path in on_request if Path(path).exists()]
     manifests = {Path(p).parent: p for p in expected if Path(p).name == "tokens.json"}
     for number, name in enumerate([*expected, *asked_for], start=1):
-        if not Path(name).exists():
-            findings.missing.append(name)
-        else:
+        if Path(name).exists():
             findings.checked += _is_whole(Path(name), manifests, findings)
+        else:
+            findings.missing.append(name)
         progress(number)
     if record is not None and Path(record).exists():
         _is_whole(Path(record), manifests, findings)
     findings.damaged = list(dict.fromkeys(findings.damaged))
-    listed = [*expected, *on_request, *([record] if record is not None else [])]
-    known = {Path(name) for name in listed} | {sidecar(name) for name in listed}
-    for path in sorted(_outputs(Path(root))):
-        if path in known:
+    listed = {Path(name) for name in (*expected, *on_request, record) if name is not None}
+    known = listed | set(map(sidecar, listed))
+    for path in sorted(Path(root).rglob("*")):
+        if path in known or not path.is_file() or path.relative_to(root).parts[0] in _NOT_OUTPUTS:
             continue
         unfinished = ".resume" in path.parts or path.suffix in (".part", ".damaged")
         (findings.left_behind if unfinished else findings.orphaned).append((str(path), _size(path)))
@@ -119,22 +108,12 @@ def _is_whole(path: Path, manifests: dict[Path, str], findings: Findings) -> boo
     return True
 
 
-def _outputs(root: Path) -> Iterable[Path]:
-    for path in root.rglob("*"):
-        if path.is_file() and path.relative_to(root).parts[0] not in _NOT_OUTPUTS:
-            yield path
-
-
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
 def _check(path: Path, manifests: dict[Path, str]) -> None:
-    """Check one file against the hash recorded in it or beside it.
-
-    Raises:
-        DamagedFile: it is not as it was written.
-    """
+    """Check one file against the hash recorded in it or beside it; may raise DamagedFile."""
     manifest = manifests.get(path.parent)
     if "exports" in path.parts or path.suffix in (".csv", ".png", ".pdf", ".md", ".yaml"):
         check_sidecar(path)

@@ -3,6 +3,7 @@
 import ast
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +14,27 @@ _ABSENT = "(not set)"
 
 
 def recorded_jobs(metadata: Path) -> dict[str, dict[str, Any]]:
-    """What Snakemake recorded of finished jobs, by the path of their log.
-
-    Args:
-        metadata: Snakemake's folder of records.
-    """
+    """What Snakemake recorded of finished jobs in its folder, by the path of their log."""
     found = {}
-    for path in metadata.rglob("*"):
-        if path.is_file():
-            try:
-                record = json.loads(path.read_bytes())
-                found[record["log"][0]] = record
-            except (ValueError, KeyError, IndexError, TypeError):
-                continue
+    for path in filter(Path.is_file, metadata.rglob("*")):
+        with suppress(ValueError, KeyError, IndexError, TypeError):
+            record = json.loads(path.read_bytes())
+            found[record["log"][0]] = record
     return found
 
 
 def recorded_parameter(record: Mapping[str, Any]) -> dict[str, Any] | None:
     """The parameter a finished job had; None if it is not one of this workflow's."""
-    try:
+    with suppress(ValueError, KeyError, IndexError, TypeError, SyntaxError):
         parameter = json.loads(ast.literal_eval(record["params"][0]))
-    except (ValueError, KeyError, IndexError, TypeError, SyntaxError):
-        return None
-    return parameter if isinstance(parameter, dict) else None
+        return parameter if isinstance(parameter, dict) else None
+    return None
 
 
 def differences(old: Any, new: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Places at which what two jobs use differs, with the values there.
 
-    Where a derived value holds something by name and the names differ, they say it all.
+    Where the names in a derived value differ, only these are given.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         if place in DERIVED and old.keys() != new.keys():

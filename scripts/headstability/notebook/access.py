@@ -1,23 +1,24 @@
 """A study for notebooks and scripts: its cells, conditions and tables (docs/notebooks.md).
 
-`open_study` is all that is needed. It reads the folder of a study and nothing else: no Snakemake,
-no PyTorch (until weights are read), no config file other than the folder's own record.
+`open_study` reads the folder of a study and nothing else: no Snakemake, no PyTorch (until weights
+are read), no config file other than the folder's own record.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-import yaml
 
 from ..analysis.atlas import token_labels
 from ..errors import UserError
-from ..storage.files import read_json
-from ..study.paths import RESULTS, fill, format_weight_decay
+from ..storage.files import read_csv, read_json
+from ..study.config_file import read_config
+from ..study.paths import RESULTS, fill
 from ..study.saved_config import recorded_config
 from ..study.study import Study
 from ..text.tokenizers import load_tokenizer
@@ -26,12 +27,9 @@ from .files import Files, Named, by_name, checked
 
 
 def open_study(folder: str | Path, config: str | Path | None = None) -> "OpenStudy":
-    """Open the results of a study.
+    """Open the results of a study from its folder, such as results/default.
 
-    Args:
-        folder: of the study, such as results/default.
-        config: the study's config file; by default the record in the folder, which every run
-            writes.
+    `config` is the study's config file, by default the record that every run writes in the folder.
 
     Raises:
         UserError: the folder is not that of a study, or its config cannot be read.
@@ -46,8 +44,7 @@ def open_study(folder: str | Path, config: str | Path | None = None) -> "OpenStu
         )
     source = Path(config) if config else folder / "config.yaml"
     try:
-        raw = _read_config(source) if config else recorded_config(source)
-        study = Study(raw)
+        study = Study(read_config(source) if config else recorded_config(source))
     except UserError as error:
         raise UserError(
             f"{folder} cannot be opened: {error}\nGive the config it was run with, "
@@ -60,13 +57,6 @@ def open_study(folder: str | Path, config: str | Path | None = None) -> "OpenStu
             f"results are in {study.paths.root}"
         )
     return OpenStudy(folder, study, source)
-
-
-def _read_config(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
 
 
 class _Part:
@@ -87,12 +77,7 @@ class _Part:
 
 
 class Cell(_Part):
-    """One refit of one condition.
-
-    Attributes:
-        name: architecture/wd<value>/refit.
-        architecture, weight_decay, refit: its parts, weight decay as spelled in paths.
-    """
+    """One refit of one condition; its `name` is architecture/wd<value>/refit."""
 
     def __init__(self, files: Files, wildcards: Mapping[str, str]) -> None:
         super().__init__(files, wildcards, files.study.paths.cell_name)
@@ -110,14 +95,10 @@ class Cell(_Part):
 
     @property
     def training(self) -> pd.DataFrame:
-        """step, tokens, loss, learning_rate, gradient_norm, held_out_loss.
-
-        Raises:
-            UserError: the cell is unfinished, or was trained elsewhere.
-        """
+        """step, tokens, loss, learning_rate, gradient_norm, held_out_loss; not of imports."""
         if self.architecture not in self._files.study.architectures_of("train"):
             raise UserError(f"{self.name} was trained elsewhere: there is no training table of it")
-        return self._files.table(self._need(self._paths.training, "the training"))
+        return checked(read_csv, self._need(self._paths.training, "the training"))
 
     @property
     def caches(self) -> list[tuple[int, str]]:
@@ -126,8 +107,7 @@ class Cell(_Part):
         cache = partial(fill, self._paths.cache, **self._wildcards)
         return [
             (step, prompts)
-            for step in study.checkpoint_steps
-            for prompts in study.config.prompts
+            for step, prompts in product(study.checkpoint_steps, study.config.prompts)
             if self._files.place(cache(step=step, prompts=prompts)).exists()
         ]
 
@@ -137,12 +117,7 @@ class Cell(_Part):
         return Store(self._of_step(self._paths.cache, what, step, prompts))
 
     def cache(self, step: int | None = None, prompts: str | None = None) -> xr.Dataset:
-        """Activations and norms (docs/methods.md, "Cache"), lazily, as they are stored.
-
-        Args:
-            step: of the checkpoint; by default the last one.
-            prompts: name of the prompt set; by default that of stability.
-        """
+        """Activations and norms (docs/methods.md, "Cache"), lazily; by default those of tables."""
         return one_store(self.store(step, prompts))
 
     def patterns(self, step: int | None = None, prompts: str | None = None) -> xr.DataArray:
@@ -165,13 +140,7 @@ class Cell(_Part):
 
 
 class Condition(_Part):
-    """All refits of one architecture and weight decay.
-
-    Attributes:
-        name: architecture/wd<value>.
-        architecture, weight_decay: its parts, weight decay as spelled in paths.
-        refits: names, by seed.
-    """
+    """All refits of one architecture and weight decay; its `name` is architecture/wd<value>."""
 
     def __init__(self, files: Files, wildcards: Mapping[str, str], cells: Sequence[Cell]) -> None:
         super().__init__(files, wildcards, files.study.paths.condition_name)
@@ -195,27 +164,23 @@ class Condition(_Part):
 
     def stability(self, step: int | None = None, prompts: str | None = None) -> pd.DataFrame:
         """anchor, layer, head, stability: every head of every refit."""
-        return self._table(self._paths.stability_heads, "stability", step, prompts)
+        what = "the table of stability at step {step} on {prompts}"
+        return checked(read_csv, self._of_step(self._paths.stability_heads, what, step, prompts))
 
     def matches(self, step: int | None = None, prompts: str | None = None) -> pd.DataFrame:
         """anchor, refit, layer, head, match, similarity: best matches in the same layer."""
-        return self._table(self._paths.stability_matches, "matches", step, prompts)
+        what = "the table of matches at step {step} on {prompts}"
+        return checked(read_csv, self._of_step(self._paths.stability_matches, what, step, prompts))
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
         """Every existing table of the condition, by its path: step700/roles/passages/heads."""
         root = self._files.place(f"{self._paths.root}/conditions/{self.name}")
         parts = {
-            str(path.relative_to(root))[: -len(".csv")]: partial(self._files.table, path)
+            str(path.relative_to(root).with_suffix("")): partial(checked, read_csv, path)
             for path in sorted(root.rglob("*.csv"))
         }
         return Named(f"table of {self.name},", self._files.study.name, parts)
-
-    def _table(
-        self, pattern: str, what: str, step: int | None, prompts: str | None
-    ) -> pd.DataFrame:
-        label = f"the table of {what} at step {{step}} on {{prompts}}"
-        return self._files.table(self._of_step(pattern, label, step, prompts))
 
     def _stores(self, step: int | None, prompts: str | None) -> dict[str, Store]:
         return {refit: cell.store(step, prompts) for refit, cell in self.cells.items()}
@@ -229,44 +194,42 @@ class Condition(_Part):
 
 
 class OpenStudy:
-    """A study: `cells`, `conditions` and `tables` by name.
+    """A study: `cells`, `conditions` and `tables` (those beside figures, as pandas) by name.
 
-    Attributes:
-        name, folder, config: the study's name, its location, its validated config.
-        anchor: the first refit, which figures of one anchor show.
-        cells: by architecture/wd<value>/refit.
-        conditions: by architecture/wd<value>.
-        tables: the tables beside the figures, as pandas, by name.
+    `config` is its validated config, `anchor` the first refit, which figures of one anchor show.
     """
 
     def __init__(self, folder: Path, study: Study, config: Path) -> None:
         self._files = files = Files(folder, study, config)
-        self.folder, self.name, self.config = folder, study.name, study.config
-        self.anchor = study.anchor
+        self.folder, self.name = folder, study.name
+        self.config, self.anchor = study.config, study.anchor
         cells = [Cell(files, wildcards) for wildcards in study.cells()]
         self.cells: Mapping[str, Cell] = by_name("cell", study.name, cells)
-        conditions = []
-        for at in study.conditions():
-            own = [cell for cell in cells if at.items() <= cell._wildcards.items()]
-            conditions.append(Condition(files, at, own))
+        conditions = [
+            Condition(files, at, [c for c in cells if at.items() <= c._wildcards.items()])
+            for at in study.conditions()
+        ]
         self.conditions: Mapping[str, Condition] = by_name("condition", study.name, conditions)
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
         """Tables of the config's figures, by name: heads, head_map/deep/wd0.1."""
-        paths = self._files.study.paths
-        prefix = len(f"{paths.root}/tables/")
-        found = dict.fromkeys(self._files.study.table_paths())
-        parts = {path[prefix : -len(".csv")]: partial(self._table, path) for path in found}
+        prefix = f"{self._files.study.paths.root}/tables/"
+        parts = {
+            path.removeprefix(prefix).removesuffix(".csv"): partial(self._table, path)
+            for path in self._files.study.table_paths()
+        }
         return Named("table", self.name, parts)
 
     def condition(self, architecture: str, weight_decay: float | str) -> Condition:
         """One condition by its parts."""
-        return self.conditions[f"{architecture}/wd{_decay(weight_decay)}"]
+        name = self._files.study.paths.condition_name
+        return self.conditions[fill(name, architecture=architecture, weight_decay=weight_decay)]
 
     def cell(self, architecture: str, weight_decay: float | str, refit: str) -> Cell:
         """One cell by its parts."""
-        return self.cells[f"{architecture}/wd{_decay(weight_decay)}/{refit}"]
+        parts = {"architecture": architecture, "weight_decay": weight_decay, "refit": refit}
+        return self.cells[fill(self._files.study.paths.cell_name, **parts)]
 
     def prompts(self, name: str | None = None) -> dict[str, Any]:
         """A prompt set: name, bos, tokens (ids of each prompt, BOS first), texts."""
@@ -282,7 +245,7 @@ class OpenStudy:
         return token_labels(self.prompts(prompts), prompt, decode)
 
     def _table(self, path: str) -> pd.DataFrame:
-        return self._files.table(self._files.need(path, f"table {Path(path).stem}"))
+        return checked(read_csv, self._files.need(path, f"table {Path(path).stem}"))
 
     def __repr__(self) -> str:
         study, files = self._files.study, self._files
@@ -294,16 +257,16 @@ class OpenStudy:
             for wildcards in study.conditions()
         )
         steps = ", ".join(map(str, study.checkpoint_steps))
+        cell, condition = next(iter(self.cells)), next(iter(self.conditions))
         lines = [
             f"Study {self.name!r} in {self.folder}",
             f"  architectures  {', '.join(map(self._shape, study.architectures))}",
             f"  weight decays  {', '.join(study.weight_decays)}",
             f"  refits         {', '.join(study.refit_names())} (anchor: {self.anchor})",
             f"  checkpoints    steps {steps}; prompt sets {', '.join(self.config.prompts)}",
-            f"  .cells         {done} of {len(self.cells)} finished: "
-            f".cells[{next(iter(self.cells))!r}]",
+            f"  .cells         {done} of {len(self.cells)} finished: .cells[{cell!r}]",
             f"  .conditions    {measured} of {len(self.conditions)} measured: "
-            f".conditions[{next(iter(self.conditions))!r}]",
+            f".conditions[{condition!r}]",
             f"  .tables        {made} of {len(paths)} made: .tables['heads']",
         ]
         return "\n".join(lines)
@@ -313,7 +276,3 @@ class OpenStudy:
         kind = "" if shape.mlp else ", attention only"
         layers = f"{shape.layers} layer{'s' * (shape.layers > 1)}"
         return f"{architecture} ({layers}, {shape.heads} heads{kind})"
-
-
-def _decay(value: float | str) -> str:
-    return value if isinstance(value, str) else format_weight_decay(value)

@@ -1,8 +1,6 @@
-"""Stores of a study as lazy xarray objects: labelled, and read only where values are needed.
+"""Stores of a study as lazy xarray objects: selecting in them selects what will be read.
 
-xarray joins only dask arrays lazily, and dask is not among this project's packages. Arrays here are
-xarray backend arrays instead: selecting among refits, layers, heads or prompts selects what
-will be read.
+xarray joins only dask arrays lazily, and dask is no dependency: these are its backend arrays.
 """
 
 import zipfile
@@ -35,26 +33,14 @@ class Store:
 
     @cached_property
     def dataset(self) -> xr.Dataset:
-        """Its variables, none of them read.
-
-        Raises:
-            UserError: it is missing or not a complete store.
-        """
+        """Its variables, unread; raises UserError if it is missing or incomplete."""
         try:
             return open_cache(self.path)
         except DamagedFile as error:
             raise UserError(f"{error}. {REMEDY}") from error
 
     def read(self, name: str, places: Sequence[Any]) -> np.ndarray:
-        """Part of a variable.
-
-        Args:
-            name: of the variable.
-            places: an integer, slice or array of integers for each of its dimensions.
-
-        Raises:
-            UserError: it cannot be read, or its checksum is not that of its bytes.
-        """
+        """Part of a variable, by an integer, slice or array of integers for each dimension."""
         variable = self.dataset[name]
         chosen = dict(zip(variable.dims, places, strict=True))
         try:
@@ -70,18 +56,6 @@ class _Lazy(BackendArray):
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
         outer = indexing.IndexingSupport.OUTER
         return indexing.explicit_indexing_adapter(key, self.shape, outer, self.read)
-
-
-class _Variable(_Lazy):
-    """One variable of a store."""
-
-    def __init__(self, store: Store, name: str) -> None:
-        self.store, self.name = store, name
-        variable = store.dataset[name]
-        self.shape, self.dtype = variable.shape, variable.dtype
-
-    def read(self, places: tuple) -> np.ndarray:
-        return self.store.read(self.name, places)
 
 
 class _Stacked(_Lazy):
@@ -103,17 +77,20 @@ class _Stacked(_Lazy):
         return np.empty((0, *(size for shape in sizes for size in shape)), self.dtype)
 
     def _of(self, refit: int, places: tuple) -> np.ndarray:
+        """Part of the variable of one refit, whose store must agree with the first one."""
         store, first = self.stores[refit], self.stores[0]
-        if store is not first:
-            _require_alike(store, first, self.name)
+        one, other = store.dataset, first.dataset
+        same = one.attrs.get("prompts_sha256") == other.attrs.get("prompts_sha256")
+        if not same or one[self.name].shape != other[self.name].shape:
+            raise UserError(
+                f"{store.path} and {first.path} do not belong together: they differ in prompts or "
+                "shape. Delete both and run the study again"
+            )
         return store.read(self.name, places)
 
 
 class _Squares(_Lazy):
-    """Patterns as squares: [refit, layer, head, prompt, query, key], padded to the longest prompt.
-
-    0 above the diagonal, as attention is causal; NaN beyond the end of a prompt.
-    """
+    """Patterns as squares (`squares`), padded to the longest prompt."""
 
     def __init__(self, stores: Sequence[Store]) -> None:
         self.packed = _Stacked(stores, "pattern")
@@ -140,42 +117,18 @@ class _Squares(_Lazy):
         return out[tuple(0 if one else slice(None) for one in single)]
 
 
-def _require_alike(store: Store, first: Store, name: str) -> None:
-    """Check that the stores of two refits can be combined.
-
-    Raises:
-        UserError: their shapes or prompts differ.
-    """
-    one, other = store.dataset, first.dataset
-    same = one.attrs.get("prompts_sha256") == other.attrs.get("prompts_sha256")
-    if not same or one[name].shape != other[name].shape:
-        raise UserError(
-            f"{store.path} and {first.path} do not belong together: they differ in prompts or "
-            "shape. Delete both and run the study again"
-        )
-
-
 def one_store(store: Store, coords: Mapping[str, Any] | None = None) -> xr.Dataset:
-    """A store as a lazy dataset, whose damage is reported by file when it is read.
-
-    Args:
-        store: the store.
-        coords: labels beside its own.
-    """
+    """A store as a lazy dataset, with more labels; its damage is reported when it is read."""
     found = store.dataset
     variables = {
-        name: _unread(variable.dims, _Variable(store, name), variable.attrs)
+        name: _unread(("store", *variable.dims), _Stacked([store], name), variable.attrs)[0]
         for name, variable in found.data_vars.items()
     }
     return xr.Dataset(variables, {**found.coords, **(coords or {})}, found.attrs)
 
 
 def stacked(stores: Mapping[str, Store]) -> xr.Dataset:
-    """The stores of several refits as one lazy dataset with the dimension `refit` first.
-
-    Args:
-        stores: by name of the refit; their heads do not correspond.
-    """
+    """The stores of refits, by name, as a lazy dataset, `refit` first; heads do not correspond."""
     parts = list(stores.values())
     found = parts[0].dataset
     variables = {
@@ -188,10 +141,8 @@ def stacked(stores: Mapping[str, Store]) -> xr.Dataset:
 def squares(stores: Mapping[str, Store]) -> xr.DataArray:
     """Attention patterns of several refits (refit, layer, head, prompt, query, key), lazily.
 
-    Rows sum to 1; 0 where a key comes after its query; NaN beyond the end of a prompt.
-
-    Args:
-        stores: caches by name of the refit; their heads do not correspond.
+    Rows sum to 1; 0 where a key comes after its query; NaN beyond the end of a prompt. `stores`
+    are the caches of the refits, whose heads do not correspond, by name.
     """
     parts = list(stores.values())
     found = parts[0].dataset

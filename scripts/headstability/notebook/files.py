@@ -5,10 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import pandas as pd
-
 from ..errors import DamagedFile, UserError
-from ..storage.files import read_csv
 from ..study.paths import fill
 from ..study.study import Study
 from .arrays import REMEDY
@@ -33,11 +30,7 @@ class Files:
         return self.folder / path.removeprefix(f"{self.study.paths.root}/")
 
     def need(self, pattern: str, what: str, **wildcards: object) -> Path:
-        """A file that must be there.
-
-        Raises:
-            UserError: it is missing; the message gives a possible reason and how to make it.
-        """
+        """A file; raises UserError with a possible reason and the remedy if it is missing."""
         path = fill(pattern, **wildcards)
         found = self.place(path)
         if found.exists():
@@ -57,33 +50,21 @@ class Files:
         """Whether a file is one of the complete study: of what tables show, or a kept weight."""
         if "/tables/" in path:
             return path in self.study.table_paths()
-        shown = self.study.measured
         if pattern == self.study.paths.checkpoint:
             return True
+        shown = self.study.measured
         return all(str(wildcards[name]) == shown[name] for name in shown if name in wildcards)
 
     def chosen(self, step: int | None, prompts: str | None) -> dict[str, str]:
-        """The wildcards of a step and a prompt set: by default those that tables show.
-
-        Raises:
-            UserError: the study has no such step or prompt set.
-        """
+        """The wildcards of a step and a prompt set of the study, by default those in tables."""
         given = {"step": None if step is None else str(step), "prompts": prompts}
         found = {name: given[name] or self.study.measured[name] for name in given}
         self.study.require(**found)
         return found
 
-    def table(self, path: Path) -> pd.DataFrame:
-        """A table, checked against its hash."""
-        return checked(read_csv, path)
-
 
 def checked(read: Callable[[Path], T], path: Path) -> T:
-    """The result of reading a file with a function.
-
-    Raises:
-        UserError: the file is damaged; the message says how to rebuild it.
-    """
+    """What a function reads of a file; raises UserError with the remedy if it is damaged."""
     try:
         return read(path)
     except DamagedFile as error:

@@ -7,38 +7,30 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import columns, decay_colors, decay_samples, layer_axis, legend_above, sample
+from .style import by_decay, columns, decay_samples, layer_axis, legend_above, sample
 
-# By row of panels: the axis, and the line and marker of each measure.
-_ROWS = [
-    (
-        "$S_l$ and its references\n(cosine)",
-        {"raw": ("-", "o"), "shuffled": (":", "v"), "untrained": ("--", "s")},
-    ),
-    ("excess $S_l - N_l$\n(cosine)", {"excess": ("-", "D")}),
-    (
-        "with one bias removed\n(cosine)",
-        {"split": ("-", "^"), "one_to_one": ("--", "s"), "sink_free": (":", "P")},
-    ),
-    (
-        "centred $S_l$ (cosine), CKA of $z$",
-        {"centred": ("-", "X"), "z_cka": ("--", "*"), "centred_chance": (":", "")},
-    ),
-]
-# Lines and markers of measures not listed above: they share one more row.
-_OTHERS = ("other measures", [("-", "p"), ("--", "h"), (":", "d"), ("-.", "<")])
-_NAMES = {
-    "raw": "raw $S$",
-    "shuffled": "prompt-shuffled null $N$",
-    "untrained": "untrained",
-    "excess": "excess",
-    "split": "odd/even prompts",
-    "one_to_one": "one-to-one",
-    "sink_free": "sink-free",
-    "centred": "centred",
-    "z_cka": "debiased CKA of $z$",
-    "centred_chance": "centred, unrelated heads",
+# The y axis of each row of panels; measures not listed below share the last.
+_AXES = (
+    "$S_l$ and its references\n(cosine)",
+    "excess $S_l - N_l$\n(cosine)",
+    "with one bias removed\n(cosine)",
+    "centred $S_l$ (cosine), CKA of $z$",
+    "other measures",
+)
+# Row, line, marker and name of each measure; then the lines and markers of others.
+_MEASURES = {
+    "raw": (0, "-", "o", "raw $S$"),
+    "shuffled": (0, ":", "v", "prompt-shuffled null $N$"),
+    "untrained": (0, "--", "s", "untrained"),
+    "excess": (1, "-", "D", "excess"),
+    "split": (2, "-", "^", "odd/even prompts"),
+    "one_to_one": (2, "--", "s", "one-to-one"),
+    "sink_free": (2, ":", "P", "sink-free"),
+    "centred": (3, "-", "X", "centred"),
+    "z_cka": (3, "--", "*", "debiased CKA of $z$"),
+    "centred_chance": (3, ":", "", "centred, unrelated heads"),
 }
+_OTHERS = (("-", "p"), ("--", "h"), (":", "d"), ("-.", "<"))
 # The same for every weight decay.
 _SHARED = ("untrained", "centred_chance")
 _NOT_SHOWN = "normalised_excess"
@@ -50,35 +42,28 @@ def adjusted(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
 
     Bars are 95 % intervals; where they are missing, refits are too few or not independent.
     """
-    there = list(table["measure"].unique())
-    rows = _rows(there)
+    there = [name for name in table["measure"].unique() if name != _NOT_SHOWN]
+    others = [name for name in there if name not in _MEASURES]
+    measures = {name: found for name, found in _MEASURES.items() if name in there}
+    for name, style in zip(others, itertools.cycle(_OTHERS), strict=False):
+        measures[name] = (len(_AXES) - 1, *style, name.replace("_", " "))
+    rows = sorted({row for row, *_ in measures.values()})
     figure, axes, shown = columns(table, len(rows))
     for column, part in shown:
-        for panel, (_, measures) in zip(column, rows, strict=True):
-            for name, style in measures.items():
-                _measure(panel, part[part["measure"] == name], name, style, look)
+        for name, (row, line, marker, _) in measures.items():
+            drawn = part[part["measure"] == name]
+            _measure(column[rows.index(row)], drawn, name, (line, marker), look)
+        for panel in column:
             layer_axis(panel, part["layer"])
-    samples = decay_samples(look)
-    for panel, (axis, measures) in zip(axes[:, 0], rows, strict=True):
-        panel.set_ylabel(axis)
-        for name, (line, marker) in measures.items():
-            text = _NAMES.get(name, name.replace("_", " "))
-            samples.append(sample(text, ls=line, marker=marker, ms=4, color=_GREY))
+    for panel, row in zip(axes[:, 0], rows, strict=True):
+        panel.set_ylabel(_AXES[row])
+    grey = {"ms": 4, "color": _GREY}
+    samples = [sample(text, ls=ls, marker=m, **grey) for _, ls, m, text in measures.values()]
     title = "bars: 95 % intervals over refits and prompts"
     if "untrained" not in there:
         title += "; no untrained reference (nulls.untrained, training.checkpoint_steps: [0])"
-    legend_above(figure, samples, title, columns=4)
+    legend_above(figure, decay_samples(look) + samples, title, columns=4)
     return figure
-
-
-def _rows(there: list[str]) -> list[tuple[str, dict[str, tuple[str, str]]]]:
-    """The rows of panels that have something to show."""
-    placed = {_NOT_SHOWN, *(name for _, measures in _ROWS for name in measures)}
-    axis, styles = _OTHERS
-    others = [name for name in there if name not in placed]
-    rows = [*_ROWS, (axis, dict(zip(others, itertools.cycle(styles), strict=False)))]
-    found = [(axis, {k: v for k, v in row.items() if k in there}) for axis, row in rows]
-    return [(axis, row) for axis, row in found if row]
 
 
 def _measure(
@@ -86,8 +71,7 @@ def _measure(
 ) -> None:
     """One line per weight decay; a single grey line for what is the same for all."""
     line, marker = style
-    for decay, color in decay_colors(look).items():
-        rows = table[table["weight_decay"] == decay]
+    for _, color, rows in by_decay(table, look):
         if rows.empty:
             continue
         shown = _GREY if name in _SHARED else color

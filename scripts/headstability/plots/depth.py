@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from ..conventions import ALL, CONDITION
 from .style import (
     PANEL,
+    by_decay,
     decay_colors,
     decay_labels,
     decay_samples,
@@ -28,14 +29,13 @@ def cross_layer(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     shown = table[table["anchor"] == look["anchor"]]
     architectures, decays = shown["architecture"].unique(), look["weight_decays"]
     size = (0.72 * PANEL * len(decays) + PANEL, 2.4 * len(architectures) + 0.5)
-    figure = Figure(figsize=size)
-    grid = {"width_ratios": [0.72] * len(decays) + [0.9]}
-    axes = figure.subplots(len(architectures), len(decays) + 1, squeeze=False, gridspec_kw=grid)
+    figure, shape = Figure(figsize=size), (len(architectures), len(decays) + 1)
+    axes = figure.subplots(*shape, squeeze=False, width_ratios=[0.72] * len(decays) + [0.9])
     for row, architecture in enumerate(architectures):
         part = shown[shown["architecture"] == architecture]
         title = f"{architecture} ({part['refits'].iloc[0]} refits)"
-        for panel, decay in zip(axes[row], decays, strict=False):
-            _proportions(panel, part[part["weight_decay"] == decay], look)
+        for panel, (decay, _, matches) in zip(axes[row], by_decay(part, look), strict=False):
+            _proportions(panel, matches, look)
             panel.set_title(f"{title}, wd {decay}")
         _stabilities(axes[row][-1], part.drop_duplicates([*CONDITION, "layer"]), look)
         axes[row][-1].set_title(title)
@@ -58,8 +58,7 @@ def _proportions(panel: Axes, table: pd.DataFrame, look: dict[str, Any]) -> None
 
 
 def _stabilities(panel: Axes, table: pd.DataFrame, look: dict[str, Any]) -> None:
-    for decay, color in decay_colors(look).items():
-        part = table[table["weight_decay"] == decay]
+    for _, color, part in by_decay(table, look):
         panel.plot(part["layer"], part["stability"], "-o", color=color, lw=1.6, ms=4)
         panel.plot(part["layer"], part["same_layer_stability"], "--s", color=color, lw=1.2, ms=3)
     layer_axis(panel, table["layer"])
@@ -68,20 +67,17 @@ def _stabilities(panel: Axes, table: pd.DataFrame, look: dict[str, Any]) -> None
 
 def extremes(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     """The most and the least stable layer of every condition, and the difference of the two."""
-    order = [*["layers", "heads", "mlp"], *CONDITION]
+    order = ["layers", "heads", "mlp", *CONDITION]
     shown = table[table["anchor"] == look["anchor"]].sort_values(order, ascending=False)
     figure = Figure(figsize=(2 * PANEL, _ROW * len(shown) + _FRAME))
     figure.get_layout_engine().set(w_pad=0.1)  # names of two lines extend beyond their space
-    left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [1.2, 1]})
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.2, 1])
     colors = decay_colors(look)
     single = table[~table["anchor"].isin([ALL, look["anchor"]])]
     for place, row in enumerate(shown.itertuples()):
         color = colors[row.weight_decay]
         face = color if row.mlp else "white"
-        others = single[
-            (single["architecture"] == row.architecture)
-            & (single["weight_decay"] == row.weight_decay)
-        ]
+        others = single[(single[CONDITION] == [row.architecture, row.weight_decay]).all(axis=1)]
         left.plot([row.most_depth, row.least_depth], [place, place], color="0.6", lw=1, zorder=1)
         for what, marker in (("most", "^"), ("least", "v")):
             depth = getattr(row, f"{what}_depth")

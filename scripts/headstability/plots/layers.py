@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from ..conventions import ALL
 from .style import (
+    by_decay,
     columns,
     decay_colors,
     grid,
@@ -38,11 +39,9 @@ def layer_stability(table: pd.DataFrame, dead: pd.DataFrame, look: dict[str, Any
         }
         lines(panel, part, "stability", "anchor", look, labels)
         if look["anchor"] != ALL:
-            for decay, rows in bold.groupby("weight_decay", sort=False):
-                bars = {"fmt": "none", "ecolor": decay_colors(look)[decay], "elinewidth": 1}
-                panel.errorbar(
-                    rows["layer"], rows["stability"], rows["heads_sd"], capsize=2, **bars
-                )
+            for _, color, rows in by_decay(bold, look):
+                bars = {"fmt": "none", "ecolor": color, "elinewidth": 1, "capsize": 2}
+                panel.errorbar(rows["layer"], rows["stability"], rows["heads_sd"], **bars)
         panel.legend(title=who_is_bold(look), loc="upper center", bbox_to_anchor=(0.5, -0.2))
     axes[0][0].set_ylabel(_STABILITY)
     return figure
@@ -52,10 +51,8 @@ def _dead(dead: pd.DataFrame, architecture: str, decay: str) -> str:
     """The legend's warning about layers whose heads do almost nothing, by either ablation."""
     here = (dead["architecture"] == architecture) & (dead["weight_decay"] == decay)
     layers = sorted(dead[here]["layer"].unique())
-    which = (
-        f"\nheads of layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))} are dead"
-    )
-    return which if layers else ""
+    plural, which = "s" if len(layers) > 1 else "", ", ".join(map(str, layers))
+    return f"\nheads of layer{plural} {which} are dead" if layers else ""
 
 
 def weight_decay_contrast(table: pd.DataFrame, look: dict[str, Any]) -> Figure:

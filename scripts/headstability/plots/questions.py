@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from ..conventions import ALL
 from .style import (
+    by_decay,
     columns,
-    decay_colors,
     decay_labels,
     grid,
     layer_axis,
@@ -43,14 +43,13 @@ def origin(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     colors = dict(zip(sources, sns.color_palette(look["palette"], len(sources)), strict=True))
     title = "{architecture}, wd {weight_decay} ({init_seeds} x {data_seeds} seeds)"
     for column, of_architecture in shown:
-        panels = zip(look["weight_decays"], column[::2], column[1::2], strict=True)
-        for decay, above, below in panels:
-            part = of_architecture[of_architecture["weight_decay"] == decay]
+        decays = by_decay(of_architecture, look)
+        for (_, _, part), above, below in zip(decays, column[::2], column[1::2], strict=True):
             drawn = ((above, "similarity", _SHARED), (below, "variance", _OF))
             for panel, quantity, labels in drawn:
                 for shift, (source, label) in enumerate(labels.items(), start=-1):
                     rows = part[(part["quantity"] == quantity) & (part["source"] == source)]
-                    _with_bars(panel, rows["layer"], rows, colors[source], label, shift * 0.08)
+                    _with_bars(panel, rows["layer"] + shift * 0.08, rows, colors[source], label)
                 layer_axis(panel, part["layer"])
                 panel.set_title(title.format(**part.iloc[0]), fontsize=8)
             below.axhline(0, color="0.6", lw=0.8, zorder=0)
@@ -64,14 +63,14 @@ def origin(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
 
 def dose(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     """Every measure against weight decay, one line per layer and a bold one for their mean."""
+    table = table.assign(decay=table["weight_decay"].astype(float))
+    table = table.sort_values("decay", kind="stable")
     figure, axes, shown = _measures(table)
-    table = table.assign(decay=table["weight_decay"].astype(float)).sort_values("decay")
     values = table.drop_duplicates("decay")
     least = values.loc[values["decay"] > 0, "decay"].min()
     ticks = [f"{row.weight_decay}\n{row.dose:.3g}" for row in values.itertuples()]
     colors = layer_colors(table["layer"], look)
     for panel, part in shown:
-        part = part.assign(decay=part["weight_decay"].astype(float)).sort_values("decay")
         panel.set_xscale("symlog", linthresh=least)
         for layer, color in colors.items():
             rows, mean = part[part["layer"] == layer], layer == ALL
@@ -92,8 +91,7 @@ def time_course(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     least = next((value for value in tokens if value > 0), 1)
     for panel, part in shown:
         panel.set_xscale("symlog", linthresh=least)
-        for decay, color in decay_colors(look).items():
-            rows = part[part["weight_decay"] == decay]
+        for decay, color, rows in by_decay(part, look):
             for layer, line in rows[rows["layer"] != ALL].groupby("layer"):
                 thin = {"color": color, "lw": 0.7, "alpha": 0.6, "label": f"_{decay} {layer}"}
                 panel.plot(line["tokens"], line["estimate"], **thin)
@@ -165,14 +163,8 @@ def _widths(panel: Axes, part: pd.DataFrame, colors: dict[str, Any]) -> None:
 
 
 def _with_bars(
-    panel: Axes,
-    x: pd.Series,
-    rows: pd.DataFrame,
-    color: Any,
-    label: str,
-    shift: float = 0.0,
-    lw: float = 1.2,
+    panel: Axes, x: pd.Series, rows: pd.DataFrame, color: Any, label: str, lw: float = 1.2
 ) -> None:
     """A line of estimates, and bars from `low` to `high` where there is an interval."""
-    panel.plot(x + shift, rows["estimate"], color=color, marker="o", ms=3.5, lw=lw, label=label)
-    panel.vlines(x + shift, rows["low"], rows["high"], color=color, lw=1)
+    panel.plot(x, rows["estimate"], color=color, marker="o", ms=3.5, lw=lw, label=label)
+    panel.vlines(x, rows["low"], rows["high"], color=color, lw=1)

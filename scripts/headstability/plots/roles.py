@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .style import decay_colors, decay_labels, grid, legend_above
+from .style import by_decay, decay_labels, grid, legend_above
 
 _TEXTS = {"prompts": "the study's prompts", "synthetic": "repeated random tokens"}
 # Offsets of the heads of one weight decay from a role's position: spread by their number.
@@ -17,16 +17,15 @@ def roles(table: pd.DataFrame, means: pd.DataFrame, look: dict[str, Any]) -> Fig
     figure, axes, shown = grid(means, "text", sharey="all")
     figure.set_size_inches(4.6 * axes.shape[1], 3.0 * axes.shape[0] + 0.4)
     names = list(means["role"].unique())
-    colors = decay_colors(look)
-    width = _SPREAD / len(colors)
+    width = _SPREAD / len(look["weight_decays"])
     for panel, overall in shown:
         first = overall.iloc[0]
         same = (table["architecture"] == first["architecture"]) & (table["text"] == first["text"])
         heads = table[same]
         for place, name in enumerate(names):
-            for number, (decay, color) in enumerate(colors.items()):
+            of_role = heads[heads["role"] == name]
+            for number, (decay, color, points) in enumerate(by_decay(of_role, look)):
                 left = place - _SPREAD / 2 + number * width
-                points = heads[(heads["role"] == name) & (heads["weight_decay"] == decay)]
                 x = [left + width * (i + 1) / (len(points) + 1) for i in range(len(points))]
                 panel.plot(x, points["stability"], ".", color=color, ms=3, alpha=0.5)
                 mean = overall[(overall["role"] == name) & (overall["weight_decay"] == decay)]
@@ -45,6 +44,6 @@ def roles(table: pd.DataFrame, means: pd.DataFrame, look: dict[str, Any]) -> Fig
         panel.set_title(title, fontsize=8)
     for panel in axes[:, 0]:
         panel.set_ylabel("head stability $S$ (cosine)")
-    decays = " / ".join(f"wd {decay}" for decay in colors)
+    decays = " / ".join(f"wd {decay}" for decay in look["weight_decays"])
     legend_above(figure, axes[0][0], f"diamonds: mean over heads and refits; n: heads, {decays}")
     return figure

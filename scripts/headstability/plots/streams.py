@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..conventions import ALL
-from .style import columns, decay_colors, decay_labels, legend_above, lines
+from .style import by_decay, columns, decay_labels, legend_above, lines
 
 _KERNELS = {"rbf": "RBF", "linear": "linear"}
 _PLACES = {"resid_pre": "before attention", "resid_mid": "after attention"}
@@ -48,14 +48,13 @@ def attention_norms(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
 def weight_norms(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     """Correlation across layers of stability with weight norms, one position per matrix."""
     figure, axes, shown = columns(table)
-    colors, labels = decay_colors(look), decay_labels(look)
+    decays, labels = look["weight_decays"], decay_labels(look)
     matrices = list(table["matrix"].unique())
     for (panel,), part in shown:
         panel.axhline(0, color="0.7", lw=0.8, zorder=0)
-        for place, (decay, color) in enumerate(colors.items()):
-            rows = part[part["weight_decay"] == decay]
+        for place, (decay, color, rows) in enumerate(by_decay(part, look)):
             # Side by side around the matrix's position.
-            aside = 0.5 * ((place + 0.5) / len(colors) - 0.5)
+            aside = 0.5 * ((place + 0.5) / len(decays) - 0.5)
             for refit, points in rows.groupby("refit", sort=False):
                 x = [matrices.index(name) + aside for name in points["matrix"]]
                 style = {"marker": "o", "ms": 3, "alpha": 0.6, "mfc": color, "label": f"_{refit}"}

@@ -6,7 +6,7 @@ table of the row, whose columns stand there; the tables the row `draws` beside i
 it is of, if there is one per condition or weight decay; and last, where the row has it, `look`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,7 @@ def set_style() -> None:
 
 def save_figure(figure: Figure, paths: dict[str, str | Path], dpi: int) -> None:
     """Write a figure in every format with its hash, without a date, which would make it differ."""
-    metadata: dict[str, dict[str, Any]] = {
-        "pdf": {"CreationDate": None, "ModDate": None},
-        "png": {"Software": None},
-    }
+    metadata = {"pdf": {"CreationDate": None, "ModDate": None}, "png": {"Software": None}}
     # Compute the layout once: it shifts a little every time it is computed.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -64,12 +61,16 @@ def decay_colors(look: dict[str, Any]) -> dict[str, Any]:
     return dict(zip(decays, sns.color_palette(look["palette"], len(decays)), strict=True))
 
 
+def by_decay(table: pd.DataFrame, look: dict[str, Any]) -> Iterator[tuple[str, Any, pd.DataFrame]]:
+    """Every weight decay with its colour and its rows of the table."""
+    for decay, color in decay_colors(look).items():
+        yield decay, color, table[table["weight_decay"] == decay]
+
+
 def decay_labels(look: dict[str, Any]) -> dict[str, str]:
     """The legend's text for every weight decay: its value and the optimiser that implies."""
-    return {
-        decay: f"wd {decay} ({'AdamW' if float(decay) else 'Adam'})"
-        for decay in look["weight_decays"]
-    }
+    decays = look["weight_decays"]
+    return {decay: f"wd {decay} ({'AdamW' if float(decay) else 'Adam'})" for decay in decays}
 
 
 def layer_colors(layers: pd.Series, look: dict[str, Any]) -> dict[Any, Any]:
@@ -79,29 +80,21 @@ def layer_colors(layers: pd.Series, look: dict[str, Any]) -> dict[Any, Any]:
     return {ALL: "black", **dict(zip(numbers, shades, strict=True))}
 
 
-def panels(count: int, rows: int = 1, sharey: str = "row") -> tuple[Figure, Any]:
-    """A figure of `count` panels side by side; those of a row, or all, share their y axis."""
+def _panels(count: int, rows: int, sharey: str = "row") -> tuple[Figure, Any]:
     figure = Figure(figsize=(PANEL * count, 2.6 * rows))
-    axes = figure.subplots(rows, count, squeeze=False, sharey=sharey)
-    return figure, axes
+    return figure, figure.subplots(rows, count, squeeze=False, sharey=sharey)
 
 
 def columns(
     table: pd.DataFrame, rows: int = 1, title: str = "{architecture} ({refits} refits)"
 ) -> tuple[Figure, Any, list[tuple[Any, pd.DataFrame]]]:
-    """A figure with a column of panels for every architecture.
+    """A figure with a column of panels for every architecture of the table.
 
-    Args:
-        table: what is drawn; has the column architecture.
-        rows: panels of a column.
-        title: above a column; braces hold columns of the table.
-
-    Returns:
-        The figure; its panels (rows, architectures); the panels of every column with the rows of
-        the table they show.
+    Braces in the title of a column hold columns of the table. Returns the figure, its panels (rows,
+    architectures), and the panels of every column with the rows of the table that they show.
     """
     names = table["architecture"].unique()
-    figure, axes = panels(len(names), rows)
+    figure, axes = _panels(len(names), rows)
     shown = [(axes[:, i], table[table["architecture"] == name]) for i, name in enumerate(names)]
     for column, part in shown:
         column[0].set_title(title.format(**part.iloc[0]))
@@ -111,21 +104,15 @@ def columns(
 def grid(
     table: pd.DataFrame, by: str, values: Iterable[Any] | None = None, sharey: str = "row"
 ) -> tuple[Figure, Any, list[tuple[Axes, pd.DataFrame]]]:
-    """A figure with a column of panels for every architecture, and a row for every value.
+    """A figure with a column of panels for every architecture, and a row for every value of `by`.
 
-    Args:
-        table: what is drawn; has the column architecture.
-        by: the column that rows of panels differ in.
-        values: of it; by default all.
-        sharey: the panels that share their y axis: those of a row, or all.
-
-    Returns:
-        The figure; its panels (values, architectures); every panel, row by row, with the rows of
-        the table it shows.
+    `values` are all by default; `sharey` says whether a row or all panels share their y axis.
+    Returns the figure, its panels (values, architectures), and every panel with the rows of the
+    table that it shows.
     """
     values = table[by].unique() if values is None else values
     names = table["architecture"].unique()
-    figure, axes = panels(len(names), len(values), sharey)
+    figure, axes = _panels(len(names), len(values), sharey)
     parts = [
         table[(table[by] == value) & (table["architecture"] == name)]
         for value in values
@@ -149,21 +136,14 @@ def lines(
     labels: dict[str, str] | None = None,
     style: tuple[str, str] = ("-", "o"),
 ) -> None:
-    """A bold line of one unit's rows ("all" or a refit), a thin one of every other refit's.
+    """The column `y` by layer: a bold line for one refit or for "all", thin ones for other refits.
 
-    Args:
-        axes: where to draw; the x axis is that of layers.
-        table: weight_decay, layer, the columns `unit` and `y`.
-        y: the column to draw by layer.
-        unit: the column that names refits: anchor or refit.
-        look: the `figures` section of the config, `weight_decays`, and `anchor` if one may be bold.
-        labels: the legend's text for each weight decay; by default `decay_labels`.
-        style: the bold line and its marker.
+    The column `unit` (anchor or refit) names them; `look["anchor"]`, if there is one, is bold, with
+    `style`: its line and marker. `labels` are the legend's texts by weight decay.
     """
     line, marker = style
     labels, bold = labels or decay_labels(look), look.get("anchor", ALL)
-    for decay, color in decay_colors(look).items():
-        rows = table[table["weight_decay"] == decay]
+    for decay, color, rows in by_decay(table, look):
         for name, part in rows[~rows[unit].isin([ALL, bold])].groupby(unit, sort=False):
             axes.plot(part["layer"], part[y], color=color, lw=0.6, alpha=0.45, label=f"_{name}")
         mean = rows[rows[unit] == bold]
@@ -179,12 +159,7 @@ def shown_anchor(look: dict[str, Any], of: str = "anchor") -> str:
 
 
 def who_is_bold(look: dict[str, Any], of: str = "anchor") -> str:
-    """The legend's explanation of bold and thin lines.
-
-    Args:
-        look: with `anchor`: "all" or the one refit shown bold.
-        of: what a line is of: anchor or refit.
-    """
+    """The legend's explanation of bold and thin lines, each of an anchor or refit."""
     others = f"one {of}" if look["anchor"] == ALL else f"the other {of}s"
     return f"bold: {shown_anchor(look, of)}, thin: {others}"
 
@@ -202,13 +177,9 @@ def decay_samples(look: dict[str, Any]) -> list[Line2D]:
 def legend_above(
     figure: Figure, shown: Axes | list[Line2D], title: str, columns: int | None = None
 ) -> None:
-    """A legend above the figure.
+    """A legend above the figure, of lines with their texts or of a panel that stands for all.
 
-    Args:
-        figure: the figure.
-        shown: a panel whose legend is that of all, or lines with their texts.
-        title: of the legend.
-        columns: of it at most; by default everything stands side by side.
+    By default everything stands side by side.
     """
     handles = shown.get_legend_handles_labels()[0] if isinstance(shown, Axes) else shown
     above = {"loc": "outside upper center", "ncols": columns or len(handles)}
@@ -218,19 +189,13 @@ def legend_above(
 def layer_legend(
     figure: Figure, row: Any, table: pd.DataFrame, title: str = "layer", room: float = 0
 ) -> None:
-    """The legend of layers, those of the deepest architecture, beside the panels.
+    """The legend of layers beside the panels: that of the deepest architecture's panel in `row`.
 
-    Args:
-        figure: the figure.
-        row: a row of its panels, one per architecture.
-        table: what is drawn.
-        title: of the legend.
-        room: inches by which the figure gets wider.
+    The figure gets wider by `room`, in inches.
     """
     numbers = table[table["layer"] != ALL]
     deepest = numbers.loc[numbers["layer"].astype(int).idxmax(), "architecture"]
-    handles, names = row[
-        list(table["architecture"].unique()).index(deepest)
-    ].get_legend_handles_labels()
+    place = list(table["architecture"].unique()).index(deepest)
+    handles, names = row[place].get_legend_handles_labels()
     figure.set_figwidth(figure.get_figwidth() + room)
     figure.legend(handles, names, title=title, loc="outside right upper")

@@ -1,4 +1,4 @@
-"""What one figure of a study and the tables beside it are: the row a registry holds of them.
+"""The row that the registry holds for one figure and its tables.
 
 Functions are named as module:function below `headstability`, so that reading the registry imports
 nothing. Files are named by the attributes of `study.paths.Paths`. What a function uses of the
@@ -7,14 +7,13 @@ config is named by keys of the schema, such as figures.palette, or of `study.der
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 # What there is one figure for: the study, or every condition or weight decay of it.
 STUDY, CONDITION, WEIGHT_DECAY = "", "/{architecture}/wd{weight_decay}", "/wd{weight_decay}"
-_IN_WORDS = {STUDY: "", CONDITION: "{architecture}, wd {weight_decay}"}
-_IN_WORDS[WEIGHT_DECAY] = "wd {weight_decay}"
 
-# Sections of the report. They are sorted by name: claims come first.
+# Sections of the report, which sorts them by name.
 CLAIMS = "1 Claims"
 HEADS = "2 Heads"
 ABLATION = "3 Ablation and perplexity"
@@ -24,23 +23,21 @@ QUESTIONS = "5 Questions"
 
 @dataclass(frozen=True)
 class Input:
-    """Files a table is computed from, and how they reach its function.
+    """Files a table is computed from, and how they reach its function."""
 
-    Attributes:
-        source: attribute of `Paths`, or the name of a table of the registry.
-        labels: the wildcards that label the rows of each file, all files being stacked in one
-            table; none for a single table; None: the function gets the paths.
-        at: wildcards that are not those the study's tables show, with the derived value that says
-            which.
-        table: whether `source` is a table of the registry.
-        hashed: whether it is a file of the study, which has a hash, and not one of the project.
-    """
-
-    source: str
+    source: str  # attribute of `Paths`, or the name of a table of the registry
+    # Wildcards that label the rows of each file, all files being stacked in one table; none for a
+    # single table; None: the function gets the paths and reads the files itself.
     labels: tuple[str, ...] | None = ()
+    # Wildcards that differ from those of the study's tables, with the derived value to take.
     at: Mapping[str, str] = field(default_factory=dict)
-    table: bool = False
-    hashed: bool = True
+    table: bool = False  # whether `source` is a table of the registry
+    hashed: bool = True  # whether it is a file of the study, which has a hash
+
+
+single = Input  # the one table of a condition
+table = partial(Input, table=True)  # a table of the registry
+shipped = partial(Input, hashed=False)  # a table that comes with the project
 
 
 def conditions(source: str, **at: str) -> Input:
@@ -53,33 +50,13 @@ def cells(source: str, **at: str) -> Input:
     return Input(source, (*(conditions(source, **at).labels or ()), "refit"), at)
 
 
-def table(source: str) -> Input:
-    """A table of the registry."""
-    return Input(source, table=True)
-
-
 def files(source: str, **at: str) -> Input:
     """The paths of files that the function reads itself."""
     return Input(source, None, at)
 
 
-def single(source: str) -> Input:
-    """The one table of a condition."""
-    return Input(source)
-
-
-def shipped(source: str) -> Input:
-    """A table that comes with the project."""
-    return Input(source, hashed=False)
-
-
 def keys(same: str = "", **others: str) -> dict[str, str]:
-    """Keys of the config by argument.
-
-    Args:
-        same: keys whose last part is the name of the argument, space-separated.
-        others: the other arguments.
-    """
+    """Keys of the config by argument: `same` (space-separated) by their last part, and `others`."""
     return {key.rpartition(".")[2]: key for key in same.split()} | others
 
 
@@ -99,49 +76,31 @@ INTERVAL = "estimate se low high reason"
 
 @dataclass(frozen=True)
 class Row:
-    """A figure with its tables, or tables alone.
+    """A figure with its tables, or tables alone."""
 
-    Attributes:
-        name: of the figure, its target, its table and its caption.
-        title: in the report.
-        section: of the report.
-        function: that computes the tables from `inputs` and `uses`, both by keyword: a table, or
-            tables (and texts) by name where `columns` has several names.
-        inputs: what it reads, by argument.
-        columns: of its table, space-separated, or of each table it makes, by name; None: a text, at
-            that attribute of Paths.
-        per: what there is one figure for.
-        uses: of the config, by argument.
-        titles: of further tables in the report.
-        waits_for: attributes of Paths: files that must be there, unread.
-        large: whether the table takes so much that a cluster gets a job for it.
-        draw: the function that draws the tables; None: there is no figure.
-        draws: further tables it gets.
-        look: what it uses of the config, by key of its last argument.
-        requires: what a study lacks to draw it, with the key to set; None if nothing.
-        only: in words, which studies have the figure.
-        on_request: whether it is made only when asked for by name.
-        seconds: that drawing takes, start-up included.
-    """
-
-    name: str
-    title: str
-    section: str
+    name: str  # of the figure, its target, its table and its caption
+    title: str  # in the report
+    section: str  # of the report
+    # Computes the tables from `inputs` and `uses`, both by keyword: a table, or tables (and texts)
+    # by name where `columns` has several names.
     function: str
-    inputs: Mapping[str, Input]
+    inputs: Mapping[str, Input]  # by argument
+    # Of its table, space-separated, or of each table it makes, by name; None: a text, at that
+    # attribute of Paths.
     columns: Mapping[str, str | None] | str
-    per: str = STUDY
-    uses: Mapping[str, str] = field(default_factory=dict)
-    titles: Mapping[str, str] = field(default_factory=dict)
-    waits_for: tuple[str, ...] = ()
-    large: bool = False
-    draw: str | None = None
-    draws: tuple[str, ...] = ()
-    look: Mapping[str, str] = field(default_factory=dict)
+    per: str = STUDY  # what there is one figure for
+    uses: Mapping[str, str] = field(default_factory=dict)  # of the config, by argument
+    titles: Mapping[str, str] = field(default_factory=dict)  # of further tables in the report
+    waits_for: tuple[str, ...] = ()  # attributes of Paths: files that must be there, unread
+    large: bool = False  # whether the table takes so much that a cluster gets a job for it
+    draw: str | None = None  # the function that draws the tables; None: there is no figure
+    draws: tuple[str, ...] = ()  # further tables it gets
+    look: Mapping[str, str] = field(default_factory=dict)  # of the config, by key of `look`
+    # What a study lacks to draw it, with the key to set; None if nothing.
     requires: Callable[[Any], str | None] = lambda study: None
-    only: str = ""
-    on_request: bool = False
-    seconds: int = 4
+    only: str = ""  # in words, which studies have the figure
+    on_request: bool = False  # whether it is made only when asked for by name
+    seconds: int = 4  # that drawing takes, start-up included
 
     def __post_init__(self) -> None:
         if isinstance(self.columns, str):
@@ -162,7 +121,7 @@ class Row:
     @property
     def of(self) -> str:
         """The condition or weight decay it is of, in words; empty for figures of the study."""
-        return _IN_WORDS[self.per]
+        return self.per.removeprefix("/").replace("/", ", ").replace("wd", "wd ")
 
     @property
     def rule(self) -> str:

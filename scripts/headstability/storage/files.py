@@ -19,8 +19,7 @@ from .locks import remove_abandoned, take_lock
 CSV_FLOAT_FORMAT = "%.10g"
 # Columns whose values are text even where they look like numbers.
 TEXT_COLUMNS = ("weight_decay", "query_token", "key_token")
-# The key under which a JSON file holds the hash of the rest.
-SHA256_KEY = "content_sha256"
+SHA256_KEY = "content_sha256"  # of the rest of a JSON file
 # What reading values of another kind than were written raises.
 NOT_AS_WRITTEN = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
@@ -47,12 +46,8 @@ def write_failure(
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` if the block succeeds.
 
-    The temporary file is unique to this process and locked while it is being written, so that a
-    job orphaned by a killed run and its successor never write into one file. What a killed
-    writer left behind is removed by the next writer of the same path.
-
-    Raises:
-        UserError: the file cannot be written (disk full, folder not writable).
+    The temporary file is this process's own and locked, so that a job orphaned by a killed run and
+    its successor never write into one file. The next writer of the path removes abandoned ones.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.uname().nodename}-{os.getpid()}.part")
@@ -102,12 +97,7 @@ def write_json(path: str | Path, value: dict[str, Any]) -> None:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read what `write_json` wrote, without the hash.
-
-    Raises:
-        UserError: the file is missing.
-        DamagedFile: it is truncated or altered.
-    """
+    """Read what `write_json` wrote, without the hash; a UserError if it is missing or damaged."""
     try:
         value = json.loads(Path(path).read_bytes())
         recorded = value.pop(SHA256_KEY)
@@ -137,11 +127,7 @@ def write_sidecar(path: str | Path, sha256: str) -> None:
 
 
 def check_sidecar(path: str | Path, found: str | None = None) -> str:
-    """Compare a file's sha256, `found` if it is known, with the recorded one; returns it.
-
-    Raises:
-        DamagedFile: they differ, or none is recorded.
-    """
+    """Check a file's sha256, `found` if it is known, against the recorded one; returns it."""
     found = found or sha256_file(path)
     try:
         recorded = sidecar(path).read_text(encoding="utf-8").split()[0]
@@ -170,14 +156,9 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def read_csv(path: str | Path) -> pd.DataFrame:
-    """Read what `write_csv` wrote.
+    """Read what `write_csv` wrote; weight decays, as spelled in paths, and tokens stay text.
 
-    Weight decays stay text, as they are spelled in paths, and so do tokens; only an empty field
-    is a missing value, for NA and null may be tokens or names.
-
-    Raises:
-        UserError: the file is missing.
-        DamagedFile: it is truncated, altered or lacks its hash.
+    A UserError says that the file is missing, or that it is damaged or lacks its hash.
     """
     try:
         data = Path(path).read_bytes()
@@ -185,6 +166,7 @@ def read_csv(path: str | Path) -> pd.DataFrame:
         raise read_failure(path, "not the table that was written", error) from error
     check_sidecar(path, hashlib.sha256(data).hexdigest())
     text = dict.fromkeys(TEXT_COLUMNS, str)
+    # Only an empty field is a missing value: NA and null may be tokens or names.
     return pd.read_csv(io.BytesIO(data), dtype=text, keep_default_na=False, na_values=[""])
 
 
@@ -197,9 +179,8 @@ def sha256_file(path: str | Path) -> str:
 def read_failure(path: str | Path, reason: str, error: Exception) -> UserError:
     """The message for a file of this workflow that could not be read, by the error this raised.
 
-    Returns:
-        That it is missing, that the system refused it (the file may be whole: it stays where it
-        is), or else a DamagedFile with the reason, such as "not a complete checkpoint".
+    Where the system refused it, the file may be whole and stays; `reason` says what it is not, such
+    as "not a complete checkpoint", if it is damaged.
     """
     if isinstance(error, FileNotFoundError) and not Path(path).exists():
         return UserError(f"{path} is missing: run the same command again")
@@ -218,20 +199,13 @@ def short_reason(error: Exception) -> str:
 
 
 def set_aside(error: DamagedFile) -> str:
-    """Rename a damaged output, so that the next run rebuilds it; the message that says so.
-
-    Renaming keeps the bytes: a checkpoint that took hours may still be worth a look.
-    """
+    """Rename a damaged output, which keeps its bytes, so that the next run rebuilds it; says so."""
     aside = error.path.with_name(error.path.name + ".damaged")
+    again = "run the same command again"
     try:
         os.replace(error.path, aside)
     except OSError as failure:
         if error.path.exists() or not aside.exists():  # else another job was faster
-            return (
-                f"{error}.\nIt could not be set aside ({failure.strerror}): delete it and run the "
-                "same command again to rebuild it."
-            )
-    return (
-        f"{error}.\nIt was set aside as {aside.name}: run the same command again and Snakemake "
-        "rebuilds it."
-    )
+            why = f"It could not be set aside ({failure.strerror}): delete it and {again}"
+            return f"{error}.\n{why} to rebuild it."
+    return f"{error}.\nIt was set aside as {aside.name}: {again} and Snakemake rebuilds it."

@@ -19,29 +19,18 @@ from ..errors import UserError
 
 # Every Snakemake that works in this folder keeps a file there, and its lock.
 RUNNING = Path(".snakemake", "headstability.runs")
-# Jobs inherit the number of the Snakemake process that starts them. Their parents do not tell: a
-# job whose Snakemake was killed while it was starting has none of that name.
-# On a cluster that is the Snakemake which Slurm started for the job, on the same node.
+# Jobs inherit the number of the Snakemake process that starts them (on a cluster, of the one that
+# Slurm started on the same node). The parent process does not tell: it may have been killed.
 STARTED_BY = "HEADSTABILITY_STARTED_BY"
-# What file systems without locks answer.
-_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}  # of file systems
 # Locks held until this process ends: one that nothing refers to is given up.
 _held_to_the_end: list[FileLock] = []
 
 
 def take_lock(path: Path, patience: float = -1.0) -> FileLock:
-    """Take the lock of a file, which is created if it does not exist.
+    """Take the lock of a file, which is created if need be; not held on systems without locks.
 
-    Args:
-        path: the file.
-        patience: seconds to wait for another process; negative: without limit.
-
-    Returns:
-        The lock; one that is not held where the file system has no locks.
-
-    Raises:
-        Timeout: another process (or another lock of this one) still holds it.
-        OSError: the file cannot be opened.
+    A Timeout says that it is still held elsewhere after `patience` seconds (negative: no limit).
     """
     lock = FileLock(path, timeout=patience, poll_interval=0.1, fallback_to_soft=False)
     try:
@@ -98,11 +87,7 @@ def resume_folder(file_of_cell: str | Path) -> Path:
 
 
 def forget_finished(provenances: Iterable[str | Path]) -> None:
-    """Remove the states of cells whose provenance exists.
-
-    A cell keeps its state until Snakemake has recorded it as finished: a run killed just before
-    would otherwise train it again from the beginning.
-    """
+    """Remove the states of cells whose provenance exists, once Snakemake has recorded them."""
     for path in provenances:
         if Path(path).exists():
             shutil.rmtree(resume_folder(path), ignore_errors=True)
@@ -127,17 +112,11 @@ def is_running() -> bool:
 
 @dataclass(frozen=True)
 class Run:
-    """The run of a study that is going on, or the last one.
+    """The run of a study that is going on, or the last one."""
 
-    Attributes:
-        started: seconds since the epoch.
-        here: whether it was started on this machine.
-        held: whether its lock is held; None where there are no locks. Where locks do not reach
-            other machines, False says nothing of a run that is not `here`.
-    """
-
-    started: float
-    here: bool
+    started: float  # seconds since the epoch
+    here: bool  # whether it was started on this machine
+    # Whether its lock is held; None without locks. Not every lock reaches other machines.
     held: bool | None
 
     @property
@@ -169,11 +148,7 @@ def last_run(study: str) -> Run | None:
 
 
 def exclusive_lock(path: Path, what: str, patience: float = 30.0) -> FileLock:
-    """Take the lock of a file as the only process at work on `what`; see `take_lock`.
-
-    Raises:
-        UserError: another process still holds it after `patience` seconds.
-    """
+    """Take the lock of a file as the only process at work on `what`, or raise a UserError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return take_lock(path, patience)
@@ -187,8 +162,7 @@ def exclusive_lock(path: Path, what: str, patience: float = 30.0) -> FileLock:
 def end_with_snakemake(interval: float = 1.0) -> None:
     """Send SIGTERM to this process once the Snakemake that started it is gone.
 
-    Snakemake killed by SIGKILL leaves its jobs behind; they would work on for hours unseen, beside
-    the jobs that the next run starts.
+    Jobs whose Snakemake got SIGKILL would work on unseen, beside those of the next run.
     """
     started_by = os.environ.get(STARTED_BY)
     if started_by is None:

@@ -16,15 +16,11 @@ from .locks import hold_lock, locked
 
 # A folder on the node's own disk; it may hold variables, such as $TMPDIR.
 SCRATCH = "HEADSTABILITY_SCRATCH"
-# How many jobs share a GPU.
-CELLS_PER_GPU = "HEADSTABILITY_CELLS_PER_GPU"
+CELLS_PER_GPU = "HEADSTABILITY_CELLS_PER_GPU"  # how many jobs share one
 
 
 def node_copy(path: str | Path, sha256: str) -> Path:
-    """A copy of a file on the node's own disk, made by the first job that needs it there.
-
-    The file itself where there is no node-local disk, or no room on it.
-    """
+    """A copy of a file on the node's own disk, if there is one with room; else the file itself."""
     scratch = os.path.expandvars(os.environ.get(SCRATCH, ""))
     if not scratch or "$" in scratch:  # none is set, or not on this node
         return Path(path)
@@ -45,14 +41,8 @@ def node_copy(path: str | Path, sha256: str) -> Path:
 def take_gpu(patience: float = 30.0) -> str | None:
     """Keep to one of the node's GPUs, the one fewest jobs use, until this process ends.
 
-    Without this, jobs side by side would all use the first GPU they see. A job that is about to
-    end is waited for, `patience` seconds.
-
-    Returns:
-        The GPU, which is then the only one visible; None if GPUs are not shared here.
-
-    Raises:
-        UserError: all places are taken.
+    Only that GPU is visible then; None if GPUs are not shared here. A UserError says that all
+    places are still taken after `patience` seconds.
     """
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     share = int(os.environ.get(CELLS_PER_GPU, "0"))
@@ -88,9 +78,8 @@ def use_threads(count: int) -> None:
 def keep_freed_memory() -> None:
     """Keep freed blocks for the next allocation of their size, where the C library is glibc.
 
-    By default it gives large blocks back to the system at once, and every training step pays for
-    having them mapped and zeroed again: an eighth of its time (docs/benchmarks.md). Elsewhere
-    nothing happens.
+    By default it returns large blocks at once, and every training step has them mapped and zeroed
+    again: an eighth of its time (docs/benchmarks.md).
     """
     trim_threshold, mmap_max = -1, -4  # from glibc's malloc.h
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):

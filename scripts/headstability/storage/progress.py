@@ -18,8 +18,7 @@ JOBS = Path(".snakemake", "headstability.jobs")
 class JobStatus:
     """The file that says how far a job is, and of what it failed; there until it has finished.
 
-    Attributes:
-        path: it lies beside Snakemake's records: the folder of the study holds results.
+    It lies beside Snakemake's records: the folder of the study holds results.
     """
 
     def __init__(self, log: str | Path) -> None:
@@ -47,18 +46,12 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class Reading:
-    """How far a job is.
+    """How far a job is."""
 
-    Attributes:
-        done, total: of whatever is counted, such as steps.
-        rate: of these per second, since this attempt began; None if unknown.
-        note: what else is shown, such as the loss and tokens/s.
-    """
-
-    done: int
+    done: int  # of whatever is counted, such as steps
     total: int
-    rate: float | None
-    note: str
+    rate: float | None  # of these per second, since this attempt began
+    note: str  # what else is shown, such as the loss and tokens/s
 
     @property
     def seconds(self) -> float | None:
@@ -80,13 +73,10 @@ class Reading:
 class Progress:
     """Prints one line with a bar, the rate and the time left, at most every `interval` seconds.
 
-    Whole lines, not a bar redrawn in place: two cells that train side by side would overwrite
-    each other's, and a log file would fill with control characters.
-
-    Attributes:
-        status: of the job that this process runs, which is told the same; None outside of jobs.
+    Whole lines: bars redrawn in place would overwrite each other and fill logs with control codes.
     """
 
+    # Of the job that this process runs, which is told the same; None outside of jobs.
     status: ClassVar[JobStatus | None] = None
 
     def __init__(self, label: str, total: int, done: int = 0, interval: float = 15.0) -> None:

@@ -14,19 +14,12 @@ STATE = "state.json"
 
 
 class ResumableFiles:
-    """Files in a hidden folder, and the state they had when they were last saved.
-
-    Attributes:
-        state: what was saved beside the files; empty at the beginning.
-    """
+    """Files in a hidden folder, and the `state` saved with them (at the beginning empty)."""
 
     def __init__(self, folder: str | Path, names: list[str], fingerprint: str) -> None:
         """Open the files of a folder of this job alone, as they were when they were last saved.
 
         What was saved under another `fingerprint`, which identifies what is written, is dropped.
-
-        Raises:
-            UserError: the folder cannot be written to.
         """
         self.folder, self.fingerprint = Path(folder), fingerprint
         try:
@@ -52,11 +45,7 @@ class ResumableFiles:
         return found if whole else None
 
     def write(self, name: str, data: bytes) -> None:
-        """Append to a file.
-
-        Raises:
-            UserError: it cannot be written (disk full).
-        """
+        """Append to a file; a UserError says that it cannot be written (disk full)."""
         try:
             self.handles[name].write(data)
         except OSError as error:

@@ -1,9 +1,8 @@
 """Arrays on disk: a zipped zarr store, complete or absent.
 
-Caches of cells and similarities of conditions are kept in this form. A single stored-only zip has
-a real modification time, can be checksummed, costs one inode, and is byte-identical when written
-again. A zarr directory has none of these, and one killed while being written opens normally and
-reads zeros.
+A single stored-only zip has a real modification time, can be checksummed, costs one inode, and is
+byte-identical when written again. A zarr directory has none of these, and one whose writer was
+killed opens normally and reads zeros.
 """
 
 import hashlib
@@ -22,8 +21,7 @@ from ..conventions import ENTRY_CHUNK, triangle_entries
 from ..errors import DamagedFile
 from .files import atomic_path, read_failure
 
-# The member that says what an array or the store is.
-_METADATA = "zarr.json"
+_METADATA = "zarr.json"  # the member that says what an array or the store is
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -33,15 +31,10 @@ def layer_sha256(values: np.ndarray) -> str:
 
 
 def write_cache(path: str | Path, dataset: xr.Dataset, provenance: dict[str, Any]) -> None:
-    """Write a dataset as a zipped zarr store.
+    """Write a dataset, whose variables have `layer` as first dimension, as a zipped zarr store.
 
-    Every variable is chunked by layer and carries the sha256 of each layer in its attribute
-    `layer_sha256`; the store's attribute `coordinates_sha256` is one of all coordinates.
-
-    Args:
-        path: ends in .zarr.zip.
-        dataset: variables whose first dimension is `layer`, and coordinates.
-        provenance: attributes of the store (JSON values).
+    Variables are chunked by layer and carry the sha256 of each layer in their attribute
+    `layer_sha256`; attributes of the store are the provenance and the `coordinates_sha256`.
     """
     dataset = dataset.assign_attrs(provenance, coordinates_sha256=_coordinates_sha256(dataset))
     encoding: dict[str, dict[str, Any]] = {}
@@ -63,14 +56,10 @@ def write_cache(path: str | Path, dataset: xr.Dataset, provenance: dict[str, Any
 
 
 def open_cache(path: str | Path) -> xr.Dataset:
-    """Open a cache lazily: nothing of a variable is read until its values are used.
+    """Open a cache lazily: only coordinates are read and checked.
 
-    Coordinates are read and checked. Nothing in the file is run or unpacked: only stores of the
-    third format, without compression, are admitted, and none larger than its file.
-
-    Raises:
-        UserError: the file is missing, or the system does not let it be read.
-        DamagedFile: it is not a complete store.
+    Nothing in the file is run or unpacked: only stores of the third format, without compression,
+    are admitted, and none larger than its file. Others are DamagedFiles.
     """
     try:
         _check_archive(path)
@@ -91,11 +80,7 @@ def open_cache(path: str | Path) -> xr.Dataset:
 
 
 def pattern_of(cache: xr.Dataset, layer: int, head: int, prompt: int) -> xr.DataArray:
-    """One head's full pattern on one prompt, from a cache; all are numbered from 1.
-
-    Returns:
-        (query, key), T x T, lower triangular, rows sum to 1.
-    """
+    """One head's full pattern on one prompt (T x T); layer, head and prompt count from 1."""
     lengths = cache["prompt_length"].values
     starts = np.append(0, np.cumsum(triangle_entries(lengths)))
     entries = slice(starts[prompt - 1], starts[prompt])
@@ -132,11 +117,7 @@ def _coordinates_sha256(dataset: xr.Dataset) -> str:
 
 
 def verify_cache(path: str | Path, dataset: xr.Dataset, names: Iterable[str]) -> None:
-    """Check the named variables of an open cache against their recorded hashes, layer by layer.
-
-    Raises:
-        DamagedFile: a variable is missing, unreadable or altered.
-    """
+    """Check the named variables of an open cache against their recorded hashes, layer by layer."""
     for name in names:
         try:
             recorded = dataset[name].attrs["layer_sha256"]
@@ -147,6 +128,5 @@ def verify_cache(path: str | Path, dataset: xr.Dataset, names: Iterable[str]) ->
             raise read_failure(path, f"{name} cannot be read", error) from error
         for layer, (expected, actual) in enumerate(zip(recorded, found, strict=True), start=1):
             if expected != actual:
-                raise DamagedFile(
-                    path, f"layer {layer} of {name} has sha256 {actual}, recorded is {expected}"
-                )
+                where = f"layer {layer} of {name}"
+                raise DamagedFile(path, f"{where} has sha256 {actual}, recorded is {expected}")

@@ -1,7 +1,7 @@
 """Checking a config: every problem at once, each with key, value, what is allowed and a remedy.
 
-The schema comes first. The checks in `CHECKS` look at what it allows, several keys together: each
-takes the config and yields problems, a key and a message.
+The schema comes first. The checks in `CHECKS` look at several keys together: each takes a config
+that the schema allows and yields problems, a key and a message.
 """
 
 import math
@@ -13,9 +13,9 @@ from .config_file import short, suggest
 from .schema import CrossedRefits, StudyConfig
 from .schema_data import HeldOutPrompts
 from .schema_errors import refusal, validate
-from .sources import check_corpus, check_hub, check_sources
+from .sources import check_sources, check_text
 
-# More cannot be planned in reasonable time: Snakemake looks at every job.
+# Snakemake looks at every job: planning more takes too long.
 MOST_CELLS, MOST_CHECKPOINTS = 20_000, 200_000
 RESERVED_NAME = "held_out"
 # Loading a plotting library takes a second: only for a name that is not one of these.
@@ -27,11 +27,7 @@ Problems = Iterator[tuple[str, str]]
 def check_config(raw: object) -> StudyConfig:
     """Validate a config as Snakemake read it.
 
-    Args:
-        raw: the merged config, a mapping.
-
-    Raises:
-        UserError: with one line for every problem of the schema or, without any, of the checks.
+    A UserError has a line for every problem of the schema or, if there is none, of the checks.
     """
     config = validate(raw)
     problems: dict[str, str] = {}
@@ -44,7 +40,7 @@ def check_config(raw: object) -> StudyConfig:
 
 
 def _listed(key: str, values: Iterable[Any] | None) -> Iterator[tuple[str, Any]]:
-    """The values of a list of the config, each with its key."""
+    """The values of a list of the config with their keys."""
     return ((f"{key}[{number}]", value) for number, value in enumerate(values or [], start=1))
 
 
@@ -54,22 +50,20 @@ def _unknown(name: str, kind: str, known: list[str], shown: list[str] | None = N
     return f"{short(name)} is not {kind}; one of {some}{suggest(name, known)}"
 
 
-def check_shapes(config: StudyConfig) -> Problems:
-    """Whether heads divide the width."""
+def check_counts(config: StudyConfig) -> Problems:
+    """Whether heads divide the width, and crossed seeds make at least two refits."""
     for name, shape in config.architectures.items():
         if shape.d_model % shape.heads:
             text = f"{shape.heads} heads do not divide d_model = {shape.d_model}"
             yield f"architectures.{name}.heads", f"{text}; choose a divisor of {shape.d_model}"
+    if isinstance(config.refits, CrossedRefits) and config.refit_count == 1:
+        yield "refits", "one init seed and one data seed make one refit; give at least 2"
 
 
 def check_names(config: StudyConfig) -> Problems:
     """Names that are one on a disk that does not tell capital letters from small ones."""
-    sections = {
-        "architectures": config.architectures,
-        "prompts": config.prompts,
-        "perplexity.texts": config.perplexity.texts,
-    }
-    for section, names in sections.items():
+    named = {"architectures": config.architectures, "prompts": config.prompts}
+    for section, names in (named | {"perplexity.texts": config.perplexity.texts}).items():
         seen: dict[str, str] = {}
         for name in names:
             other = seen.setdefault(name.lower(), name)
@@ -80,11 +74,8 @@ def check_names(config: StudyConfig) -> Problems:
 
 def check_size(config: StudyConfig) -> Problems:
     """Whether so many cells and checkpoints can be planned."""
-    counts = {
-        "refits": config.refit_count,
-        "weight_decays": len(config.weight_decays),
-        "architectures": len(config.architectures),
-    }
+    counts = {"refits": config.refit_count}
+    counts |= {key: len(getattr(config, key)) for key in ("weight_decays", "architectures")}
     cells = math.prod(counts.values())
     steps = config.training.checkpoint_steps
     if cells > MOST_CELLS:
@@ -96,12 +87,6 @@ def check_size(config: StudyConfig) -> Problems:
         text = f"{short(steps)} makes {checkpoints} checkpoints of {cells} cells"
         most = f"at most {MOST_CHECKPOINTS} can be planned"
         yield "training.checkpoint_steps", f"{text}; {most}: list fewer steps"
-
-
-def check_refits(config: StudyConfig) -> Problems:
-    """Whether seeds that are crossed make at least two refits."""
-    if isinstance(config.refits, CrossedRefits) and config.refit_count == 1:
-        yield "refits", "one init seed and one data seed make one refit; give at least 2"
 
 
 def check_steps(config: StudyConfig) -> Problems:
@@ -138,12 +123,10 @@ def check_prompts(config: StudyConfig) -> Problems:
             text = f"{prompts.tokens} tokens and the beginning token do not fit training.context"
             yield f"prompts.{name}.tokens", f"{text} = {context}; at most {context - 1}"
     known = list(config.prompts)
-    for key, name, allowed in (
-        ("stability.prompts", config.stability.prompts, known),
-        ("ablation.text", config.ablation.text, [*known, RESERVED_NAME]),
-    ):
-        if name not in allowed:
-            yield key, _unknown(name, "a prompt set", allowed)
+    if (name := config.stability.prompts) not in known:
+        yield "stability.prompts", _unknown(name, "a prompt set", known)
+    if (name := config.ablation.text) not in (allowed := [*known, RESERVED_NAME]):
+        yield "ablation.text", _unknown(name, "a prompt set", allowed)
     if RESERVED_NAME in config.perplexity.texts:
         text = "this name is reserved for the held-out documents; choose another"
         yield f"perplexity.texts.{RESERVED_NAME}", text
@@ -171,8 +154,8 @@ def check_figures(config: StudyConfig) -> Problems:
             yield "figures.colormap", _unknown(colormap, "a matplotlib colormap", known, COLORMAPS)
 
 
-def check_map(config: StudyConfig) -> Problems:
-    """Whether t-SNE has heads enough for its perplexity."""
+def check_measures(config: StudyConfig) -> Problems:
+    """Whether heads and prompts are enough, and prompts long enough, for what is measured."""
     perplexity = config.meta_sne.perplexity
     shapes = config.architectures.values()
     heads = config.refit_count * sum(shape.layers * shape.heads for shape in shapes)
@@ -181,9 +164,6 @@ def check_map(config: StudyConfig) -> Problems:
         most = f"at most (heads - 1) / 3 = {(heads - 1) / 3:.4g}, or null"
         yield "meta_sne.perplexity", f"{text}: {most}"
 
-
-def check_prompt_use(config: StudyConfig) -> Problems:
-    """What is measured on prompts, against how many and how long these are."""
     name = config.stability.prompts
     prompts = config.prompts.get(name)
     if isinstance(prompts, HeldOutPrompts):
@@ -201,16 +181,13 @@ def check_prompt_use(config: StudyConfig) -> Problems:
 
 
 CHECKS = (
-    check_shapes,
+    check_counts,
     check_names,
     check_size,
     check_sources,
-    check_corpus,
-    check_hub,
-    check_refits,
+    check_text,
     check_steps,
     check_prompts,
     check_figures,
-    check_map,
-    check_prompt_use,
+    check_measures,
 )

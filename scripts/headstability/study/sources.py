@@ -19,31 +19,16 @@ PLACEHOLDERS = ("seed", "init_seed", "data_seed", "step", "decay", "name")
 
 @dataclass(frozen=True)
 class Place:
-    """Where one cell's weights at one step are.
+    """Where one cell's weights at one step are."""
 
-    Attributes:
-        type: `transformerlens` or `huggingface`.
-        repo: repository of the hub; empty: `path` is local.
-        revision: commit, tag or branch of the repository.
-        path: the file (TransformerLens) or folder (Hugging Face), in the repository or local.
-    """
-
-    type: str
-    repo: str
-    revision: str
-    path: str
+    type: str  # transformerlens or huggingface
+    repo: str  # of the hub; empty: `path` is local
+    revision: str  # commit, tag or branch
+    path: str  # the file (TransformerLens) or folder (Hugging Face), in the repository or local
 
 
 def place_of(source: Source, init_seed: int, data_seed: int, weight_decay: str, step: int) -> Place:
-    """The place of one cell and step.
-
-    Args:
-        source: where the config says the architecture's weights are; checked.
-        init_seed: of the refit.
-        data_seed: of the refit; the same as `init_seed` unless the study crosses them.
-        weight_decay: as spelled in paths.
-        step: of the checkpoint.
-    """
+    """The place of one cell and step, by the checked `source` of its architecture."""
     values = {
         "seed": init_seed,
         "init_seed": init_seed,
@@ -69,22 +54,17 @@ def files_at(place: Place) -> list[str]:
 # --- what is wrong with them --------------------------------------------------------------
 
 
-def check_corpus(config: StudyConfig) -> Iterator[tuple[str, str]]:
-    """Whether a data set has all it takes to find it and to read it."""
+def check_text(config: StudyConfig) -> Iterator[tuple[str, str]]:
+    """Whether text and tokenizer are given in full, and lie in their repositories on the hub."""
     corpus, tokenizer = config.corpus, config.tokenizer
-    if not isinstance(corpus, DataCorpus):
-        return
-    if (corpus.repo is None) != (corpus.revision is None):
-        text = "goes with corpus.repo: give both, or none for local files"
-        yield "corpus.revision", f"{short(corpus.revision)} {text}"
-    if corpus.tokenised and isinstance(tokenizer, BpeTokenizer):
-        text = "a corpus of token ids comes with its tokenizer: give that as type file or hub"
-        yield "tokenizer.type", text
-
-
-def check_hub(config: StudyConfig) -> Iterator[tuple[str, str]]:
-    """Whether text and tokenizer of the hub lie in their repositories."""
-    for section, chosen in (("corpus", config.corpus), ("tokenizer", config.tokenizer)):
+    if isinstance(corpus, DataCorpus):
+        if (corpus.repo is None) != (corpus.revision is None):
+            text = "goes with corpus.repo: give both, or none for local files"
+            yield "corpus.revision", f"{short(corpus.revision)} {text}"
+        if corpus.tokenised and isinstance(tokenizer, BpeTokenizer):
+            text = "a corpus of token ids comes with its tokenizer: give that as type file or hub"
+            yield "tokenizer.type", text
+    for section, chosen in (("corpus", corpus), ("tokenizer", tokenizer)):
         if getattr(chosen, "repo", None) is not None:
             parts = {part: getattr(chosen, part, None) for part in ("repo", "revision", "path")}
             yield from _outside(section, parts)
@@ -114,11 +94,7 @@ def _parts(source: Source) -> dict[str, str]:
 
 
 def _placeholders(text: str) -> list[str]:
-    """The names in braces of a place.
-
-    Raises:
-        ValueError: a brace is not closed.
-    """
+    """The names in braces of a place; a ValueError says that a brace is not closed."""
     fields = [item[1:] for item in Formatter().parse(text) if item[1] is not None]
     return [f"{name}:{form}" if form or conversion else name for name, form, conversion in fields]
 

@@ -1,28 +1,29 @@
 """A study: what it reads of the user's, its figures and tables, and answers to unknown names."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from ..errors import UserError
 from ..registry.rows import ALWAYS, BY_NAME, FIGURES, TABLES
 from .check import check_config
+from .config_file import short
 from .grid import Grid
 from .paths import RESULTS, fill
 from .schema_data import DataCorpus, FilePrompts, FileTokenizer
 from .sources import Place, files_at, place_of
-from .user_files import check_files
+
+# Files that are named one by one; a study may have thousands of weights.
+SHOWN = 20
 
 
 class Study(Grid):
     """A validated config with the cells, files and figures that follow from it."""
 
     def __init__(self, raw: object) -> None:
-        """Validate `raw` (the merged config).
-
-        Raises:
-            UserError: naming every problem of the config.
-        """
+        """Validate the merged config; a UserError names every problem."""
         super().__init__(check_config(raw))
         for figure in self.config.figures.include:
             if missing := self.lacks(figure):
@@ -39,11 +40,7 @@ class Study(Grid):
         return f"{figure} needs {missing}" if missing else None
 
     def require_figure(self, figure: str) -> None:
-        """Check that a figure can be drawn.
-
-        Raises:
-            UserError: saying what the study lacks.
-        """
+        """Raise a UserError that says what the study lacks, if it lacks anything, for a figure."""
         if missing := self.lacks(figure):
             raise UserError(f"study {self.name!r}: {missing}")
 
@@ -77,12 +74,8 @@ class Study(Grid):
 
     def source_files(self, wildcards: Mapping[str, str]) -> list[str]:
         """The user's own files an imported cell is read from; none if they are on the hub."""
-        return [
-            path
-            for place in self.places(wildcards).values()
-            if not place.repo
-            for path in files_at(place)
-        ]
+        local = [place for place in self.places(wildcards).values() if not place.repo]
+        return [path for place in local for path in files_at(place)]
 
     def tokenizer_files(self) -> list[str]:
         """The user's saved tokenizer, if there is one."""
@@ -119,12 +112,25 @@ class Study(Grid):
         return named
 
     def check_files(self) -> None:
-        """Check that what the config names exists and that results can be written.
+        """Check that what the config names can be read and that results can be written.
 
-        Raises:
-            UserError: as `user_files.check_files`.
+        A UserError lists the keys whose files cannot be read, and what is wrong with the folder.
         """
-        check_files(self._user_files(), self.paths.root)
+        unreadable = (
+            (path, key, _why_unreadable(path)) for path, key in self._user_files().items()
+        )
+        problems = [f"{key}: {_shown(path)} {why}" for path, key, why in unreadable if why]
+        if len(problems) > SHOWN:
+            problems = [*problems[:SHOWN], f"... and {len(problems) - SHOWN} more files"]
+        folder = Path(self.paths.root)
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            problems.append(f"{folder} is not a directory: results go there; move it away")
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            problems.append(f"{folder} is not writable: results go there")
+        if problems:
+            raise UserError("this study cannot run:\n  " + "\n  ".join(problems))
 
     @property
     def unknown_output_pattern(self) -> str:
@@ -166,6 +172,23 @@ class Study(Grid):
             f"study {self.name!r} has no {kind[:-1]} {name!r}. There are, each as {endings}: "
             f"{', '.join(known)}.{_guess(name.rsplit('.', 1)[0], known)}"
         )
+
+
+def _shown(path: str) -> str:
+    return path if path.isprintable() and path.strip() == path and len(path) < 200 else short(path)
+
+
+def _why_unreadable(path: str) -> str | None:
+    """What is wrong with a file of the user's, and what to do; None if its first byte is read."""
+    try:
+        if not Path(path).is_file():
+            return "is not a file; paths start in this folder: correct it, or put the file there"
+        with open(path, "rb") as handle:
+            handle.read(1)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte, half a surrogate pair
+        reason = getattr(error, "strerror", None) or error
+        return f"cannot be read ({reason}); correct the path, or make the file readable"
+    return None
 
 
 def _guess(word: str, known: list[str]) -> str:

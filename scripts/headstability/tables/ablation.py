@@ -12,15 +12,11 @@ CORRELATIONS = {"pearson": pearson, "kendall": kendall_tau_b}
 
 
 def heads_tables(stability: pd.DataFrame, ablations: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Stability and ablation effects of every head of every refit, and the dead heads.
+    """Stability and ablation effects of every head of every refit, and the layers of dead heads.
 
-    Args:
-        stability: CONDITION, anchor, layer, head, stability.
-        ablations: CONDITION, refit and the columns of `analysis.ablation.ablation_table`.
-
-    Returns:
-        `heads`: both, one row per head and method, and dead: whether the heads of the layer do
-        almost nothing; `dead_heads`: what `dead_heads_table` returns.
+    The table `heads` has one row per head and method, with the columns of `stability` (CONDITION,
+    anchor, layer, head, stability) and of `analysis.ablation.ablation_table`, and `dead` of
+    `dead_heads_table`, which is the table `dead_heads`.
     """
     keys = [*CONDITION, "refit", "layer", "head"]
     stability = stability.rename(columns={"anchor": "refit"})
@@ -36,13 +32,9 @@ def heads_tables(stability: pd.DataFrame, ablations: pd.DataFrame) -> dict[str, 
 def dead_heads_table(heads: pd.DataFrame) -> pd.DataFrame:
     """Layers whose heads do almost nothing (docs/statistics.md, "Claims", 4).
 
-    Args:
-        heads: CONDITION, method, refit, layer, head, delta_loss.
-
-    Returns:
-        CONDITION, method, layer, mean_delta_loss (nats, over heads and refits), reference (the
-        same at weight decay 0), dead (all heads of the layer or none; empty where the study has
-        no weight decay 0).
+    Takes the column delta_loss by CONDITION, method, refit, layer and head. Returns, by CONDITION,
+    method and layer, mean_delta_loss (nats, over heads and refits), reference (the same at weight
+    decay 0) and dead (all heads of the layer or none; empty where the study has no weight decay 0).
     """
     arms = {key: _delta_loss(rows) for key, rows in heads.groupby([*CONDITION, "method"])}
     tables = []
@@ -74,15 +66,11 @@ def stability_ablation_tables(heads: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def stability_ablation_table(heads: pd.DataFrame) -> pd.DataFrame:
-    """Per method and layer, the correlation over heads of stability with ablation effect.
+    """Correlation over heads of stability with ablation effect, by method, refit and layer.
 
-    Args:
-        heads: the first table of `heads_tables`.
-
-    Returns:
-        CONDITION, method, refit, layer, heads (how many), pearson, kendall (tau_b) between
-        stability and delta loss, and mean_delta_loss (nats, mean over heads); refit "all" holds
-        the means over refits.
+    `heads` is the first of `heads_tables`. Columns: heads (how many), pearson and kendall (tau_b)
+    between stability and delta loss, mean_delta_loss (nats, over heads). Refit "all" holds the
+    means over refits.
     """
     rows = []
     for key, group in heads.groupby([*CONDITION, "method", "refit", "layer"], sort=False):
@@ -95,17 +83,11 @@ def stability_ablation_table(heads: pd.DataFrame) -> pd.DataFrame:
 
 
 def stability_ablation_trend_table(correlations: pd.DataFrame) -> pd.DataFrame:
-    """How the correlation of stability with ablation effect changes over depth.
+    """How the correlations of `stability_ablation_table` change over depth.
 
-    With the relative depth d = (l - 1/2) / L of layer l of L. Layers whose correlation does not
-    exist are left out.
-
-    Args:
-        correlations: what `stability_ablation_table` returned.
-
-    Returns:
-        CONDITION, method, refit, correlation (pearson or kendall), slope (least squares, on d),
-        deep_mean (over layers with d > 1/2); refit "all" holds the means over refits.
+    With the relative depth d = (l - 1/2) / L of layer l of L. Columns, by CONDITION, method, refit
+    and correlation (pearson or kendall): slope (least squares, on d) and deep_mean (over layers
+    with d > 1/2), both without layers that have no correlation. Refit "all" holds the means.
     """
     refits = correlations[correlations["refit"] != ALL]
     rows = []
@@ -123,15 +105,11 @@ def stability_ablation_trend_table(correlations: pd.DataFrame) -> pd.DataFrame:
 
 
 def perplexity_table(texts: pd.DataFrame) -> pd.DataFrame:
-    """Perplexity of every refit on every text, and what weight decay changes about it.
+    """Perplexity of every refit on every text, and the relative change with weight decay.
 
-    Args:
-        texts: CONDITION, refit, text, tokens, nll, perplexity.
-
-    Returns:
-        The same columns and relative_difference: (PPL - PPL_0) / PPL_0 with PPL_0 of the same
-        refit at weight decay 0; empty at weight decay 0 and where the study has none. Refit
-        "all" holds means over refits of perplexity and relative_difference.
+    Takes CONDITION, refit, text, tokens, nll and perplexity, and adds relative_difference:
+    (PPL - PPL_0) / PPL_0 with PPL_0 of the same refit at weight decay 0; empty at weight decay 0
+    and where the study has none. Refit "all" holds means of perplexity and relative_difference.
     """
     keys = ["architecture", "refit", "text"]
     plain = texts[texts["weight_decay"] == "0"].set_index(keys)["perplexity"].rename("reference")

@@ -17,16 +17,12 @@ _LEAST_REFITS = 3
 
 
 class Seeds:
-    """The refits of a condition with their seeds.
+    """The refits of a condition: names, seeds (init, data), and why they give no interval (reason).
 
-    Attributes:
-        names: of the refits.
-        init, data: their seeds, [refit].
-        reason: why statistics of these refits have no interval; empty if they have.
+    Made from {refit: [init seed, data seed]}. The reason is empty if there is an interval.
     """
 
     def __init__(self, seeds: Mapping[str, Sequence[int]]) -> None:
-        """Take {refit: [init seed, data seed]}."""
         self.names = list(seeds)
         self.init, self.data = np.array([seeds[name] for name in self.names]).T
         crossed = is_crossed(self.init, self.data)
@@ -39,27 +35,16 @@ class Seeds:
 
 
 def with_mean(layers: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Labels of layers and their values, those of the mean over layers (layer "all") first.
-
-    Args:
-        layers: [layer, ...].
-    """
+    """Names of layers and their values [layer, ...]; first those of their mean, layer "all"."""
     names = [ALL, *(str(layer) for layer in range(1, len(layers) + 1))]
     return names, np.concatenate([layers.mean(axis=0, keepdims=True), layers])
 
 
 def interval_rows(estimate: Estimate, reason: str, **labels: object) -> pd.DataFrame:
-    """Columns INTERVAL of an estimate, one row per element.
-
-    Args:
-        estimate: of shape [row].
-        reason: why it has no interval, for the rows that have none.
-        labels: further columns.
-    """
+    """Columns INTERVAL and labels of an estimate [row]; `reason` where there is no interval."""
     low, high = estimate.interval()
-    rows = pd.DataFrame(
-        {"estimate": estimate.value, "se": estimate.se, "low": low, "high": high}, dtype=float
-    )
+    columns = {"estimate": estimate.value, "se": estimate.se, "low": low, "high": high}
+    rows = pd.DataFrame(columns, dtype=float)
     return rows.assign(reason=np.where(rows["se"].isna(), reason, ""), **labels)
 
 
@@ -68,13 +53,8 @@ def stability_and_excess(
 ) -> Iterator[pd.DataFrame]:
     """Mean raw stability and its mean excess over the shuffled null, by condition and layer.
 
-    Args:
-        stability: CONDITION, refit_a, refit_b, layer, stability.
-        adjusted: the same of every adjusted measure, with its name (measure).
-        seeds: of the refits.
-
-    Yields:
-        CONDITION, measure (stability or excess), layer ("all": the mean over layers), INTERVAL.
+    Takes tables with CONDITION, refit_a, refit_b, layer and stability; `adjusted` has the measure
+    too. Yields CONDITION, measure (stability or excess), layer ("all": their mean) and INTERVAL.
     """
     excess = adjusted[adjusted["measure"] == "excess"]
     for measure, pairs in {"stability": stability, "excess": excess}.items():

@@ -1,4 +1,7 @@
-"""Tidy tables of layers: matches in any layer, commonness, contrasts and extremes."""
+"""Tidy tables of layers: matches in any layer, commonness, contrasts and extremes.
+
+`layer_stability` is the table that `tables.stability.layer_stability_table` returns.
+"""
 
 import pandas as pd
 
@@ -10,21 +13,15 @@ from .means import with_means, with_refits
 def cross_layer_table(cross_layer: pd.DataFrame, layer_stability: pd.DataFrame) -> pd.DataFrame:
     """Where best matches lie if they may be in any layer, and the stability they give.
 
-    Args:
-        cross_layer: CONDITION, anchor, layer, match_layer, proportion, stability.
-        layer_stability: what `tables.stability.layer_stability_table` returned.
-
-    Returns:
-        CONDITION, anchor, layer, match_layer, proportion (of the matches of this layer's heads;
-        they sum to 1 over match_layer), stability (with matches in any layer) and
-        same_layer_stability (both repeated over match_layer), refits. Anchor "all" holds means
-        over anchors.
+    By CONDITION, anchor, layer and match_layer: proportion of the matches of this layer's heads,
+    which sums to 1 over match_layer; and, repeated over match_layer, stability with matches in any
+    layer and same_layer_stability. Anchor "all" holds means over anchors.
     """
     measures = ["proportion", "stability"]
     table = with_means(cross_layer, ["layer", "match_layer"], measures, "anchor")
     same = layer_stability.rename(columns={"stability": "same_layer_stability"})
-    same = same[[*CONDITION, "anchor", "layer", "same_layer_stability", "refits"]]
     on = [*CONDITION, "anchor", "layer"]
+    same = same[[*on, "same_layer_stability", "refits"]]
     table = table.merge(same, on=on, how="left", validate="many_to_one")
     return table[[*on, "match_layer", *measures, "same_layer_stability", "refits"]]
 
@@ -32,48 +29,36 @@ def cross_layer_table(cross_layer: pd.DataFrame, layer_stability: pd.DataFrame) 
 def commonness_table(heads: pd.DataFrame) -> pd.DataFrame:
     """How common the heads of a layer are within their own refit.
 
-    Args:
-        heads: CONDITION, refit, layer, head, commonness, commonness_of_others.
-
-    Returns:
-        CONDITION, refit, layer; commonness (mean over heads; every head compared with itself too),
-        commonness_sd (over heads, ddof 1) and distinctness (1 - commonness); the same with
-        "_of_others" (a head is not compared with itself); refits. Refit "all" holds means over
-        refits, without standard deviations.
+    Takes commonness (a head is compared with itself too) and commonness_of_others (it is not) by
+    CONDITION, refit, layer and head. Returns their means over heads, with standard deviations
+    (`_sd`, ddof 1) and distinctness (1 - commonness). Refit "all" holds means over refits, without
+    standard deviations.
     """
     versions = ["commonness", "commonness_of_others"]
     groups = heads.groupby([*CONDITION, "refit", "layer"], sort=False)[versions]
-    means, spread = groups.mean(), groups.std()
-    refits = means.assign(**{f"{name}_sd": spread[name] for name in versions}).reset_index()
+    refits = groups.mean().join(groups.std().add_suffix("_sd")).reset_index()
     table = with_refits(with_means(refits, ["layer"], versions), heads)
-    table["distinctness"] = 1 - table["commonness"]
-    table["distinctness_of_others"] = 1 - table["commonness_of_others"]
-    columns = ["commonness", "commonness_sd", "distinctness"]
-    others = ["commonness_of_others", "commonness_of_others_sd", "distinctness_of_others"]
-    return table[[*CONDITION, "refit", "layer", *columns, *others, "refits"]]
+    columns = [*CONDITION, "refit", "layer"]
+    for name in versions:
+        distinctness = name.replace("commonness", "distinctness")
+        table[distinctness] = 1 - table[name]
+        columns += [name, f"{name}_sd", distinctness]
+    return table[[*columns, "refits"]]
 
 
 def weight_decay_contrast_table(layer_stability: pd.DataFrame) -> pd.DataFrame:
-    """Layer stability of every weight decay beside that of the study's smallest.
+    """Layer stability of every weight decay beside that of the study's smallest, the baseline.
 
-    Args:
-        layer_stability: what `tables.stability.layer_stability_table` returned.
-
-    Returns:
-        CONDITION, anchor, layer, stability, baseline (the smallest weight decay),
-        baseline_stability and difference (stability - baseline_stability; of an anchor: of the
-        refits of the same name, which share their seeds); refits. The baseline itself has no
-        difference.
+    The difference (stability - baseline_stability) of an anchor is of the refits of the same name,
+    which share their seeds. The baseline itself has none.
     """
     baseline = min(layer_stability["weight_decay"].unique(), key=float)
     keys = ["architecture", "anchor", "layer"]
-    of_baseline = layer_stability[layer_stability["weight_decay"] == baseline]
-    of_baseline = of_baseline.rename(columns={"stability": "baseline_stability"})
-    table = layer_stability.merge(
-        of_baseline[[*keys, "baseline_stability"]], on=keys, how="left", validate="many_to_one"
-    )
-    contrasted = table["weight_decay"] != baseline
-    table["difference"] = (table["stability"] - table["baseline_stability"]).where(contrasted)
+    of_baseline = layer_stability[layer_stability["weight_decay"] == baseline].set_index(keys)
+    values = of_baseline["stability"].rename("baseline_stability")
+    table = layer_stability.merge(values, on=keys, how="left", validate="many_to_one")
+    difference = table["stability"] - table["baseline_stability"]
+    table["difference"] = difference.where(table["weight_decay"] != baseline)
     table["baseline"] = baseline
     columns = ["stability", "baseline", "baseline_stability", "difference", "refits"]
     return table[[*CONDITION, "anchor", "layer", *columns]]
@@ -82,16 +67,11 @@ def weight_decay_contrast_table(layer_stability: pd.DataFrame) -> pd.DataFrame:
 def extremes_table(
     layer_stability: pd.DataFrame, architectures: dict[str, dict[str, object]]
 ) -> pd.DataFrame:
-    """The most and the least stable layer of every condition.
+    """The least and the most stable layer of every condition and anchor, and their difference.
 
-    Args:
-        layer_stability: what `tables.stability.layer_stability_table` returned.
-        architectures: the shape of each: layers, heads, d_model and switches of the model.
-
-    Returns:
-        CONDITION, the shape's columns, anchor; least_layer, least_depth (its number over the
-        number of layers), least_stability; the same of the most stable layer; delta (their
-        difference); refits. Of equal layers the first counts.
+    Returns CONDITION, the shape of the architecture (one of `architectures`), anchor; least_layer,
+    least_depth (its number over the number of layers), least_stability; the same of the most stable
+    layer; delta, the difference in stability; refits. Of equal layers the first counts.
     """
     rows = []
     for key, group in layer_stability.groupby([*CONDITION, "anchor"], sort=False):

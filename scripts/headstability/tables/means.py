@@ -10,13 +10,9 @@ from ..conventions import ALL, CONDITION
 def with_means(
     rows: pd.DataFrame, keys: Sequence[str], measures: Sequence[str], of: str = "refit"
 ) -> pd.DataFrame:
-    """Rows of single refits, after those of their means.
+    """The means of `measures` over refits by CONDITION and `keys`, and then the rows themselves.
 
-    Args:
-        rows: CONDITION, keys, measures, the column `of`, and more, which is empty for means.
-        keys: what there is one mean for in a condition, such as layer.
-        measures: the columns to average.
-        of: the column that names the refit or anchor; "all" for means.
+    The column `of` names the refit or anchor; means have "all" there. Further columns are empty.
     """
     groups = rows.groupby([*CONDITION, *keys], sort=False, as_index=False)
     means = groups[list(measures)].mean().assign(**{of: ALL})

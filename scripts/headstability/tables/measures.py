@@ -19,18 +19,10 @@ from ..measures.similarity import (
 def condition_tables(similarity: xr.Dataset, refits: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Stability of a condition for every anchor, and how common its heads are.
 
-    Args:
-        similarity: what `analysis.similarities.open_similarity` returned.
-        refits: names of the refits.
-
-    Returns:
-        `heads`: S of every head (anchor, layer, head, stability);
-        `pairs`: k_l of every ordered pair of refits (refit_a, refit_b, layer, stability);
-        `matches`: m and the matching head (anchor, refit, layer, head, match, similarity);
-        `cross_layer`: for matches in any layer, the mean over heads of S and the share of matches
-        in each layer (anchor, layer, match_layer, proportion, stability);
-        `commonness`: of every head, with and without itself (refit, layer, head, commonness,
-        commonness_of_others).
+    `similarity` is what `analysis.similarities.open_similarity` returned. The tables by name:
+    `heads` with S of every head; `pairs` with k_l of every ordered pair of refits; `matches` with m
+    and the matching head; `cross_layer`, for matches in any layer, with the mean over heads of S
+    and the share of matches in each layer; `commonness` of every head, with and without itself.
     """
     names, count = np.array(refits), len(refits)
     layers, heads = similarity.sizes["layer"], similarity.sizes["head"]
@@ -46,13 +38,10 @@ def condition_tables(similarity: xr.Dataset, refits: Sequence[str]) -> dict[str,
         anywhere = anywhere.reshape(count, heads, count, layers * heads).astype(np.float64)
         match_anywhere, candidate = best_match(anywhere)
         with_itself, of_others = commonness(cosines[itself, :, itself, :])
+        every_head = {"layer": layer + 1, "head": np.tile(numbers, count)}
+        owner = names.repeat(heads)
         columns = {
-            "heads": {
-                "anchor": names.repeat(heads),
-                "layer": layer + 1,
-                "head": np.tile(numbers, count),
-                "stability": head_stability(match).ravel(),
-            },
+            "heads": {"anchor": owner, **every_head, "stability": head_stability(match).ravel()},
             "pairs": {
                 "refit_a": names[anchor],
                 "refit_b": names[other],
@@ -75,9 +64,8 @@ def condition_tables(similarity: xr.Dataset, refits: Sequence[str]) -> dict[str,
                 "stability": head_stability(match_anywhere).mean(axis=1).repeat(layers),
             },
             "commonness": {
-                "refit": names.repeat(heads),
-                "layer": layer + 1,
-                "head": np.tile(numbers, count),
+                "refit": owner,
+                **every_head,
                 "commonness": with_itself.ravel(),
                 "commonness_of_others": of_others.ravel(),
             },

@@ -18,18 +18,9 @@ def meta_sne_table(
     perplexity: float | None,
     seed: int,
 ) -> pd.DataFrame:
-    """The position of every head of one weight decay in one t-SNE map.
+    """The position of every head of one weight decay in one t-SNE map, x and y without units.
 
-    Args:
-        architectures: their names.
-        refits: names of the refits.
-        caches: their paths, all refits of an architecture together.
-        perplexity: of t-SNE; None for `meta_sne.default_perplexity`.
-        seed: of t-SNE.
-
-    Returns:
-        architecture, refit, layer, head, relative_depth (layer / layers), x, y (no units),
-        prompts, perplexity, seed.
+    `caches` are paths, all refits of an architecture together. relative_depth is layer / layers.
 
     Raises:
         UserError: there are too few prompts, or caches are of different ones.

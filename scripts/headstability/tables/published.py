@@ -23,18 +23,11 @@ def published_table(
 ) -> pd.DataFrame:
     """Ours, published and the difference, for every condition of a published shape.
 
-    Args:
-        ours: tables/layer_stability.csv.
-        extremes: docs/published/layers.csv.
-        layers: docs/published/l8_h8.csv.
-        shapes: of each architecture: layers, heads, d_model, mlp and other switches.
-        anchor: the refit whose stability is compared: the paper has one anchor.
-
-    Returns:
-        CONDITION, quantity (`least stable layer`, `most stable layer`, `stability of` each, and
-        `stability` by layer where that is known), layer (empty but for the last), ours,
-        published, difference (ours - published), d_model and refits (ours), published_refits.
-        The paper's d_model is 512 (GPT-2 small: 768): another one is another model.
+    Takes tables/layer_stability.csv, docs/published/layers.csv and docs/published/l8_h8.csv, and
+    compares one anchor, as the paper has one. Quantities are `least stable layer`, `most stable
+    layer`, `stability of` each, and `stability` by layer where that is known; `layer` is empty but
+    for the last. Columns d_model and refits are ours. The paper's d_model is 512 (GPT-2 small:
+    768): a model of another one is another model.
 
     Raises:
         UserError: no condition of the study has a published shape.
@@ -64,8 +57,7 @@ def published_table(
             "no condition of this study has the shape (layers, heads, mlp) and weight decay of a "
             "published one: there is nothing to compare"
         )
-    table = pd.DataFrame(rows)
-    return table.astype({"layer": "Int64"})
+    return pd.DataFrame(rows).astype({"layer": "Int64"})
 
 
 def published_condition(
@@ -73,10 +65,7 @@ def published_condition(
 ) -> dict[str, Any] | None:
     """The paper's condition of the same layers, heads, kind of layer and weight decay, if any.
 
-    Args:
-        published: docs/published/layers.csv.
-        shape: of an architecture: layers, heads, mlp and other switches.
-        weight_decay: of the condition.
+    Takes docs/published/layers.csv and the shape of an architecture.
     """
     alike = (
         (published["layers"] == shape["layers"])

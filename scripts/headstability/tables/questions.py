@@ -24,17 +24,11 @@ _EVERY_SIZE, _SIZES = 10, 8
 
 
 def origin_table(pairs: pd.DataFrame, seeds: Mapping[str, Sequence[int]]) -> pd.DataFrame:
-    """Where instability comes from, by layer.
+    """Where instability comes from, by layer ("all": the mean over layers).
 
-    Args:
-        pairs: CONDITION, refit_a, refit_b, layer, stability.
-        seeds: {refit: [init seed, data seed]}.
-
-    Returns:
-        CONDITION, layer ("all": the mean over layers), quantity (similarity of pairs, or variance
-        component), source (what pairs share: init, data, neither; or what the component is of:
-        init, data, rest), INTERVAL, pairs (how many share that; empty for components),
-        init_seeds, data_seeds.
+    Takes stability by CONDITION, refit_a, refit_b and layer. Returns estimates (INTERVAL) of two
+    quantities by source: similarity of pairs, by what they share (init, data, neither; the column
+    `pairs` counts them), and variance components (init, data, rest). The last columns count seeds.
     """
     known = Seeds(seeds)
     counts = {name: mask.sum() // 2 for name, mask in shared_seeds(known.init, known.data).items()}
@@ -46,13 +40,11 @@ def origin_table(pairs: pd.DataFrame, seeds: Mapping[str, Sequence[int]]) -> pd.
             "variance": variance_components(values, known.init, known.data),
         }
         for quantity, estimates in quantities.items():
+            estimates.pop("both", None)  # crossing never repeats a run
             for source, estimate in estimates.items():
                 shared = counts[source] if quantity == "similarity" else pd.NA
-                if source == "both":
-                    continue  # crossing never repeats a run
-                named = {"layer": layers, "quantity": quantity, "source": source}
-                rows = interval_rows(estimate, known.reason, pairs=shared, **named, **labels)
-                tables.append(rows)
+                labels |= {"layer": layers, "quantity": quantity, "source": source}
+                tables.append(interval_rows(estimate, known.reason, pairs=shared, **labels))
     table = pd.concat(tables, ignore_index=True).astype({"pairs": "Int64"})
     table["init_seeds"] = len(np.unique(known.init))
     table["data_seeds"] = len(np.unique(known.data))
@@ -70,18 +62,10 @@ def dose_table(
 ) -> pd.DataFrame:
     """Stability, its excess over the null and held-out loss by weight decay.
 
-    Args:
-        stability: CONDITION, refit_a, refit_b, layer, stability.
-        adjusted: the same of every adjusted measure, with its name (measure).
-        refits: CONDITION, refit, held_out_loss.
-        seeds: {refit: [init seed, data seed]}.
-        learning_rate: at its peak.
-        steps: of training.
-
-    Returns:
-        CONDITION, dose (learning rate x weight decay x steps), measure (stability, excess, and
-        held_out_loss in nats), layer ("all": the mean over layers; the only one of the loss),
-        INTERVAL, refits.
+    Takes the pairs of `stability_and_excess`, and held_out_loss by CONDITION and refit. Returns
+    estimates (INTERVAL) by CONDITION, dose (peak learning rate x weight decay x steps), measure
+    (stability, excess, and held_out_loss in nats) and layer ("all": the mean over layers; the only
+    one of the loss).
     """
     known = Seeds(seeds)
     tables = list(stability_and_excess(stability, adjusted, known))
@@ -101,19 +85,11 @@ def refits_needed_table(
 ) -> pd.DataFrame:
     """How wide intervals of layer stability are, by the number of refits, and how many are needed.
 
-    Args:
-        pairs: CONDITION, refit_a, refit_b, layer, stability.
-        refits: names of the refits, which are independent of each other.
-        width: of the 95 % interval that is wanted.
-        draws: random subsets of each size.
-        seed: of the subsets.
-
-    Returns:
-        CONDITION, layer ("all": the mean over layers), source (drawn: from subsets; expected: from
-        node and pair variance), refits, width (of the interval; drawn: the median over subsets),
-        width_low and width_high (the middle 80 % of subsets), wanted (the width), needed (the
-        fewest refits with that expected width), measured (refits), reason (why something is
-        missing), draws, seed.
+    Takes stability by CONDITION, refit_a, refit_b and layer, of independent refits. Returns, by
+    CONDITION, layer ("all": the mean over layers), source and number of refits, the width of the
+    95 % interval. Source `drawn`: the median over `draws` random subsets of the refits, with the
+    middle 80 % of them (width_low, width_high); `expected`: from node and pair variance. The column
+    `needed` is the fewest refits with the wanted width, `reason` says why something is missing.
     """
     tables = []
     for labels, part in by_condition(pairs):
@@ -130,7 +106,7 @@ def refits_needed_table(
 
 
 def _sizes(first: int, last: int) -> np.ndarray:
-    """Whole numbers from the first to the last: all at first, then evenly on a log scale."""
+    """Whole numbers from the first to the last: all up to 10, then evenly on a log scale."""
     early = np.arange(first, min(_EVERY_SIZE, last) + 1)
     late = np.geomspace(_EVERY_SIZE, last, _SIZES).round() if last > _EVERY_SIZE else []
     return np.unique([*early, *late]).astype(int)

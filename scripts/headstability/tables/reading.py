@@ -12,15 +12,10 @@ from ..storage.files import read_csv
 def read_labelled(
     paths: Sequence[str | Path], pattern: str, labels: Sequence[str]
 ) -> pd.DataFrame | None:
-    """Tables of conditions or cells, stacked, each row labelled with those it is of.
+    """Tables of conditions or cells, stacked, with the labels as first columns; None if none exist.
 
-    Args:
-        paths: the tables.
-        pattern: of the paths, with the labels among its wildcards.
-        labels: columns to put in front, such as architecture and weight_decay; a step is a number.
-
-    Returns:
-        None if there is no table.
+    The labels, such as architecture and weight_decay, are wildcards in the pattern of the paths. A
+    step becomes a number.
     """
     places = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(pattern)))
     tables = []

@@ -22,15 +22,9 @@ def rows_of(table: pd.DataFrame, **labels: object) -> pd.DataFrame:
 
 
 def pair_matrices(pairs: pd.DataFrame, column: str, refits: Sequence[str]) -> np.ndarray:
-    """A column of pairs of refits as matrices.
+    """A column of pairs of refits (refit_a, refit_b, layer) as symmetric matrices.
 
-    Args:
-        pairs: refit_a, refit_b (each pair in one order or in both), layer, and the column.
-        column: what to take.
-        refits: their order.
-
-    Returns:
-        [layer, refit, refit], symmetric, NaN on the diagonal.
+    A pair may stand in one order or in both. Shape [layer, refit, refit], NaN on the diagonal.
     """
     index = {name: place for place, name in enumerate(refits)}
     one, other = (pairs[name].map(index).to_numpy() for name in ("refit_a", "refit_b"))
@@ -64,16 +58,9 @@ def with_prompts(found: Replicated, without_prompts: pd.DataFrame, measure: str)
 def head_matrices(
     table: pd.DataFrame, columns: Sequence[str], value: str, refits: Sequence[str]
 ) -> np.ndarray:
-    """Values of heads as an array, NaN where the table has no row.
+    """Values of heads, [layer, refit, head], NaN where the table has no row.
 
-    Args:
-        table: layer, head, the columns that name refits, and the value.
-        columns: the columns that name refits, such as anchor and refit.
-        value: what to take.
-        refits: their order.
-
-    Returns:
-        [layer, refit (one axis per column), head].
+    `columns` name the refits, such as anchor and refit: there is an axis of refits for each.
     """
     index = {name: place for place, name in enumerate(refits)}
     places = [table[name].map(index).to_numpy() for name in columns]

@@ -15,14 +15,9 @@ NO_ROLE = "none"
 def role_heads(scores: pd.DataFrame, matches: pd.DataFrame, least: float) -> pd.DataFrame:
     """Scores, role and stability of every head of a condition.
 
-    Args:
-        scores: refit and the columns of `analysis.cell_roles.cell_scores`, of all refits.
-        matches: anchor, refit, layer, head, similarity: m of every head in every other refit.
-        least: the score that makes a role.
-
-    Returns:
-        text, refit, layer, head, stability, role (the first that reaches `least`, else none), one
-        column per role with its score, and EVEN: the scores of even attention on that text.
+    Takes the scores of all refits (`analysis.cell_roles.cell_scores`) and the table `matches` of
+    `measures.condition_tables`. The role is the first of ROLES whose score reaches `least`, else
+    none. The columns ROLES hold the scores, the columns EVEN those of even attention on that text.
     """
     keys = ["refit", "layer", "head"]
     own = matches.drop(columns="refit").rename(columns={"anchor": "refit"})
@@ -36,17 +31,10 @@ def role_heads(scores: pd.DataFrame, matches: pd.DataFrame, least: float) -> pd.
 def role_stability(
     heads: pd.DataFrame, matches: pd.DataFrame, seeds: Mapping[str, Sequence[int]]
 ) -> pd.DataFrame:
-    """Mean stability of the heads of each role, over all refits.
+    """Mean stability of the heads of each role (those of ROLES, and none), over all refits.
 
-    A refit that is left out is also left out of the others' stability.
-
-    Args:
-        heads: what `role_heads` returned.
-        matches: as there.
-        seeds: {refit: [init seed, data seed]}.
-
-    Returns:
-        text, role (those of ROLES, and none), heads (how many, of all refits), INTERVAL, refits.
+    Takes what `role_heads` returned, and the matches. Column `heads`: how many, of all refits. A
+    refit that is left out for the interval is also left out of the others' stability.
     """
     known = Seeds(seeds)
     keys = ["anchor", "refit", "layer", "head"]

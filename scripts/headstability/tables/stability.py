@@ -10,13 +10,9 @@ from .means import with_means, with_refits
 def layer_stability_table(stability: pd.DataFrame, refits: pd.DataFrame) -> pd.DataFrame:
     """S_l of every anchor, and the mean over anchors (anchor "all").
 
-    Args:
-        stability: CONDITION, anchor, layer, head, stability.
-        refits: CONDITION, refit, held_out_loss.
-
-    Returns:
-        CONDITION, anchor, layer, stability, heads_sd (ddof 1, over heads; empty for "all"),
-        held_out_loss in nats (the anchor's; the mean over refits for "all"), refits.
+    Takes stability by CONDITION, anchor, layer and head, and held_out_loss by CONDITION and refit.
+    Returns, by CONDITION, anchor and layer: stability; heads_sd (over heads, ddof 1; empty for
+    "all"); held_out_loss in nats (the anchor's; the mean over refits for "all"); refits.
     """
     groups = stability.groupby([*CONDITION, "anchor", "layer"], sort=False)["stability"]
     anchors = groups.agg(stability="mean", heads_sd="std").reset_index()
@@ -31,16 +27,9 @@ def head_map_table(
 ) -> pd.DataFrame:
     """S of every head of one anchor of a condition, and which layers have dead heads.
 
-    Args:
-        heads: anchor, layer, head, stability (head numbers mean nothing in another refit).
-        ablations: CONDITION, refit, layer, head, method, delta_loss of the condition and of the
-            same architecture without weight decay.
-        anchor: the one to show.
-        weight_decay: of the condition.
-
-    Returns:
-        The anchor's rows and dead: whether by any method of ablation the layer's heads do almost
-        nothing; empty if that is not known.
+    `ablations` holds the condition, whose weight decay is given, and the same architecture without
+    weight decay. A layer is dead if its heads do almost nothing by any method of ablation; empty:
+    that is not known. Head numbers mean nothing in another refit.
     """
     dead = dead_heads_table(ablations)
     dead = dead[dead["weight_decay"] == weight_decay].dropna(subset=["dead"])
@@ -55,13 +44,9 @@ def pairwise_table(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def prompt_length_table(lengths: pd.DataFrame) -> pd.DataFrame:
-    """S_l of every anchor and prompt length, and the mean over anchors (anchor "all").
+    """S_l of every anchor and prompt length, with the mean over anchors (anchor "all") and refits.
 
-    Args:
-        lengths: CONDITION, tokens, prompts, anchor, layer, stability, heads_sd.
-
-    Returns:
-        The same columns and refits; heads_sd is empty for "all".
+    Takes stability and heads_sd (empty for "all") by CONDITION, tokens, prompts, anchor and layer.
     """
     table = with_means(lengths, ["tokens", "prompts", "layer"], ["stability"], "anchor")
     return with_refits(table, lengths, "anchor")

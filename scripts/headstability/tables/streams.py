@@ -1,4 +1,8 @@
-"""Tidy tables of residual streams and of the sizes of weights and activations."""
+"""Tidy tables of residual streams and of the sizes of weights and activations.
+
+`layers` is the table that `tables.stability.layer_stability_table` returns. The other arguments
+have CONDITION and the columns of the tables of `analysis.streams`.
+"""
 
 import pandas as pd
 
@@ -10,14 +14,9 @@ from .means import with_means, with_refits
 def residual_table(pairs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     """CKA of each refit's residual stream with the others', beside layer stability.
 
-    Args:
-        pairs: CONDITION and the columns of `analysis.streams.residual_pairs`.
-        layers: what `tables.stability.layer_stability_table` returned.
-
-    Returns:
-        CONDITION, refit, layer, stream, kernel, estimator, cka (mean over the other refits; of
-        refit "all" the mean over pairs), stability (S_l of the same refit as the anchor),
-        positions, refits.
+    By CONDITION, refit, layer, stream, kernel and estimator: cka (mean over the other refits; of
+    refit "all" the mean over pairs), stability (S_l of the same refit as the anchor), positions,
+    refits.
     """
     keys = [*CONDITION, "refit", "layer", "stream", "kernel", "estimator"]
     sides = [pairs.rename(columns={side: "refit"}) for side in ("refit_a", "refit_b")]
@@ -32,11 +31,7 @@ def residual_table(pairs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def attention_norms_table(norms: pd.DataFrame) -> pd.DataFrame:
-    """Mean norms of activations by refit, and their means over refits (refit "all").
-
-    Args:
-        norms: CONDITION and the columns of `analysis.streams.stream_norms`.
-    """
+    """Mean norms of activations by refit, and their means over refits (refit "all")."""
     measures = [name for name in norms if name not in (*CONDITION, "refit", "layer")]
     return with_refits(with_means(norms, ["layer"], measures), norms)
 
@@ -44,13 +39,8 @@ def attention_norms_table(norms: pd.DataFrame) -> pd.DataFrame:
 def weight_norms_table(norms: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     """Correlation across layers of each refit's stability with the norms of its weights.
 
-    Args:
-        norms: CONDITION and the columns of `analysis.streams.weight_norms`.
-        layers: what `tables.stability.layer_stability_table` returned.
-
-    Returns:
-        CONDITION, refit, matrix, pearson (empty with fewer than 3 layers or if one side does not
-        vary; of refit "all" the mean over refits), layers, refits.
+    By CONDITION, refit and matrix: pearson (empty with fewer than 3 layers or if one side does not
+    vary; of refit "all" the mean over refits), layers, refits.
     """
     beside = _with_stability(norms, layers)
     rows = []

@@ -20,17 +20,10 @@ def time_course_table(
 ) -> pd.DataFrame:
     """When stability, its excess over the null and ablation effects arise.
 
-    Args:
-        stability: CONDITION, step, refit_a, refit_b, layer, stability.
-        adjusted: the same of every adjusted measure, with its name (measure).
-        ablations: CONDITION, refit, step, layer, head, method, delta_loss.
-        seeds: {refit: [init seed, data seed]}.
-        tokens_per_step: batch x context.
-
-    Returns:
-        CONDITION, step, tokens (training tokens seen), measure (stability, excess and
-        delta_loss_<method>: nats, mean over the heads of a layer), layer ("all": the mean over
-        layers), INTERVAL, refits.
+    Takes the pairs of `stability_and_excess` and ablation effects of heads by refit and method, all
+    with their step. Returns estimates (INTERVAL) by CONDITION, step, tokens (training tokens seen),
+    measure (stability, excess and delta_loss_<method>: nats, mean over the heads of a layer) and
+    layer ("all": the mean over layers).
     """
     known = Seeds(seeds)
     tables = []

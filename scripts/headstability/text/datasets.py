@@ -1,7 +1,4 @@
-"""Large data sets, record by record: text or token ids in .txt, .jsonl and .parquet files.
-
-Nothing here holds more than one record, or one batch of records of a parquet file.
-"""
+"""Large data sets, record by record: text or token ids in .txt, .jsonl and .parquet files."""
 
 import bz2
 import gzip
@@ -20,9 +17,8 @@ from ..storage.files import sha256_file, write_sidecar
 from ..storage.resumable import ResumableFiles
 from .corpus import Document, document_line
 
-# Records of a parquet file that are read at once.
-BATCH = 256
-# Bytes of a line: even a small compressed file can hold a line that fills the memory.
+BATCH = 256  # records of a parquet file read at once
+# Longest line in bytes: a small compressed file can hold a line that fills the memory.
 LONGEST = 2**28
 
 
@@ -33,19 +29,12 @@ def write_data_set(
     files: ResumableFiles,
     update: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Write the documents of data sets of any size, one at a time.
+    """Write the documents of data sets of any size; the split of each is drawn on its own.
 
-    Whether a document is held out is drawn for it alone, so that none has to wait for the others.
-
-    Args:
-        spec: the `corpus` section of the config.
-        sources: the files in order, by name: functions that make each available on this machine.
-        path: where the documents go.
-        files: a growing file `documents`, which keeps complete source files if the job is killed.
-        update: gets how many source files are done.
-
-    Raises:
-        UserError: a file is missing or damaged, or a split is left without documents.
+    `spec` is the `corpus` section of the config; `sources` are functions that fetch each file, by
+    name, in order; `files` holds the growing file `documents` and keeps complete source files if
+    the job is killed. `update` is told how many source files are done. Raises UserError if a file
+    is missing or damaged or a split is left without documents.
     """
     counts = files.state.get("counts", {"train": 0, "held_out": 0})
     done = files.state.get("done", 0)
@@ -70,22 +59,17 @@ def write_data_set(
 
 
 def _drawn(label: str, seed: int) -> float:
-    """A number in [0, 1) that depends on a document's name and the seed alone."""
+    """A number in [0, 1) that depends only on a document's name and the seed."""
     digest = hashlib.blake2b(f"{seed}\0{label}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
 def records(path: str | Path, name: str, column: str, tokenised: bool) -> Iterator[Any]:
-    """The texts, or lists of token ids, of one file, in their order; empty ones are left out.
+    """The texts, or lists of token ids, of one file, in order; empty ones are left out.
 
-    Args:
-        path: the file.
-        name: its name in the config: the ending gives the format, and messages use it.
-        column: of a .jsonl or .parquet file; the text between blank lines is that of a .txt file.
-        tokenised: whether the column holds token ids.
-
-    Raises:
-        UserError: the file is missing, damaged, not UTF-8, or has no such column; names it.
+    The ending of `name`, the file's name in the config and in messages, gives the format. Records
+    are the `column` of a .jsonl or .parquet file, or the paragraphs of a .txt file. Raises
+    UserError if the file is missing, damaged, not UTF-8, or has no such column.
     """
     compression = next(ending for ending in _OPEN if name.endswith(ending))
     stem = name.removesuffix(compression)
@@ -113,7 +97,7 @@ def _zstandard(path: str | Path, _: str) -> BinaryIO:
     return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd"))
 
 
-# By ending, tried in this order.
+# By ending of the file's name, tried in this order.
 _OPEN: dict[str, Callable[[str | Path, str], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
@@ -124,7 +108,7 @@ _OPEN: dict[str, Callable[[str | Path, str], Any]] = {
 
 
 def _lines(path: str | Path, name: str, compression: str) -> Iterator[str]:
-    """Lines of a UTF-8 file, without a byte order mark and with plain line feeds."""
+    """Lines of a UTF-8 file, without byte order mark and line ends."""
     try:
         with _OPEN[compression](path, "rb") as handle:
             for number in itertools.count(1):

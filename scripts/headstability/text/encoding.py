@@ -1,4 +1,4 @@
-"""Turning documents into flat token files."""
+"""Turning documents into flat files of tokens."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,24 +27,16 @@ def write_tokens(
     save_seconds: float = 20.0,
     update: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Tokenise documents into one flat file per split and write their manifest.
+    """Tokenise documents into one flat file for each split and write their manifest.
 
     Memory holds a few megabytes of text at a time, which the tokenizer divides among threads
-    (RAYON_NUM_THREADS). Finished work is saved on the way: a killed job continues from there and
-    gives the same bytes.
+    (RAYON_NUM_THREADS). The beginning token `bos` stands between documents. `paths` has `documents`
+    and `tokenizer`, and where to write `train`, `held_out` and `manifest`. Unfinished work is saved
+    in `folder`, `save_seconds` apart: a killed job continues from there and gives the same bytes.
+    `update` is told how many bytes of the documents are done.
 
-    Args:
-        tokenizer: the tokenizer.
-        bos: its beginning token; it stands between documents.
-        paths: of the `documents` and the `tokenizer`, and where to write `train`, `held_out` and
-            `manifest`.
-        folder: a hidden folder of this job for unfinished work.
-        save_seconds: time between saves.
-        update: gets how many bytes of the documents are done.
-
-    Raises:
-        UserError: a split holds no tokens, or an id is not one of the tokenizer's.
-        DamagedFile: the documents are not whole.
+    Raises UserError if a split holds no tokens or an id is not one of the tokenizer's, and
+    DamagedFile if the documents are not complete.
     """
     size = tokenizer.get_vocab_size()
     kind = np.dtype("<u2") if size <= 2**16 else np.dtype("<u4")
@@ -95,7 +87,7 @@ def write_tokens(
 def _ids(
     tokenizer: Tokenizer, documents: Sequence[Document], size: int, bos_id: int
 ) -> list[list[int]]:
-    """Token ids of each document, without a beginning token in front."""
+    """Token ids of each document, without a beginning token before them."""
     texts = [item.text for item in documents if item.ids is None]
     encoded = iter(encode(tokenizer, texts))
     found = []
@@ -115,13 +107,10 @@ def _ids(
 def token_texts(
     paths: Mapping[str, str], tokenizer: Tokenizer, held_out: TokenFile
 ) -> dict[str, np.ndarray]:
-    """The held-out split and the user's UTF-8 files, each with one BOS before its first token.
+    """Token ids [token] of the held-out split and of the user's UTF-8 files, by name.
 
-    Returns:
-        Token ids by name, [token], `held_out` first.
-
-    Raises:
-        UserError: a file cannot be read, is not UTF-8, or holds no token.
+    `held_out` comes first; each text has one BOS before its first token. Raises UserError if a file
+    cannot be read, is not UTF-8, or holds no token.
     """
     texts = {"held_out": np.append(held_out.bos, held_out.ids)}
     for name, path in paths.items():

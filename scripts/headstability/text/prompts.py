@@ -17,13 +17,9 @@ from .tokenizers import encode
 
 
 def passages(tokens: TokenFile, count: int, length: int, seed: int) -> list[list[int]]:
-    """Draw passages from held-out documents, none crossing a document's end, none overlapping.
+    """Draw passages from held-out documents that neither cross a document's end nor overlap.
 
-    Returns:
-        `count` lists of `length` token ids, without BOS.
-
-    Raises:
-        UserError: the held-out documents hold fewer passages of that length.
+    Returns `count` lists of `length` token ids without BOS; UserError if there are too few.
     """
     ids = np.asarray(tokens.ids)
     ends = np.append(np.flatnonzero(ids == tokens.bos), len(ids))
@@ -40,15 +36,15 @@ def passages(tokens: TokenFile, count: int, length: int, seed: int) -> list[list
 
 
 def _refuse_room(_: object) -> NoReturn:
-    """Refuse an object whose size, stated in a few bytes, could be anything."""
+    """Refuse an array whose size, stated in a few bytes, could be anything."""
     raise pickle.UnpicklingError("it holds an array of bytes")
 
 
 class _PlainUnpickler(pickle._Unpickler):
     """Reads plain containers and refuses everything that would import or call anything.
 
-    It is the unpickler in Python: the faster one allocates as many objects as a pickle claims to
-    have.
+    It is Python's own unpickler, since the faster one in C allocates as many objects as a pickle
+    claims to have.
     """
 
     dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _refuse_room}
@@ -58,16 +54,12 @@ class _PlainUnpickler(pickle._Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
     def persistent_load(self, pid: object) -> NoReturn:
-        """Refuse objects kept elsewhere."""
+        """Refuse objects that are kept elsewhere."""
         raise pickle.UnpicklingError("it refers to an object outside")
 
 
 def unpickle_texts(data: bytes) -> list[str]:
-    """A pickled list of strings, read without running anything in it.
-
-    Raises:
-        ValueError: the pickle is damaged or holds anything else.
-    """
+    """A pickled list of strings, read without running anything in it; ValueError if it is none."""
     try:
         value = _PlainUnpickler(io.BytesIO(data)).load()
     except Exception as error:  # damaged pickles may raise almost any exception
@@ -84,20 +76,15 @@ def _texts(path: Path) -> object:
     text = path.read_text(encoding="utf-8-sig")
     if path.name.endswith(".json"):
         return json.loads(text)
-    # Not splitlines, which also splits at form feeds and Unicode's separators.
+    # splitlines would also split at form feeds and Unicode's separators.
     return [item for item in text.split("\n") if item.strip()]
 
 
 def prompts_from_file(path: str | Path, tokenizer: Tokenizer, context: int) -> list[list[int]]:
-    """Tokenise the prompts of a file: .txt (one per line), .json or .pkl (a list of strings).
+    """Token ids, without BOS, of the prompts in a file; nothing in a pickle is run.
 
-    Nothing in a pickle is run (`unpickle_texts`).
-
-    Returns:
-        One list of token ids per prompt, without BOS.
-
-    Raises:
-        UserError: the file cannot be read, or a prompt is empty or does not fit the context.
+    The file is .txt (one prompt on each line), or .json or .pkl (a list of strings). Raises
+    UserError if it cannot be read, or if a prompt is empty or does not fit the context.
     """
     try:
         texts = _texts(Path(path))
@@ -123,11 +110,7 @@ def prompts_from_file(path: str | Path, tokenizer: Tokenizer, context: int) -> l
 
 
 def make_prompts(spec: dict, tokens: TokenFile, tokenizer: Tokenizer) -> dict[str, Any]:
-    """The prompt set that a specification describes, as written to JSON.
-
-    Returns:
-        name, bos, tokens (token ids per prompt, BOS first) and texts (without BOS).
-    """
+    """The prompt set of a specification: name, bos, tokens (BOS first), texts (without BOS)."""
     if spec["type"] == "url":
         path = fetch_file(spec["url"], spec["sha256"], f"prompts.{spec['name']}")
         drawn = prompts_from_file(path, tokenizer, spec["context"])

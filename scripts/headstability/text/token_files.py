@@ -1,4 +1,4 @@
-"""The flat token files and the training rows in them."""
+"""Flat token files and the training rows in them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,36 +9,25 @@ import numpy as np
 from ..errors import DamagedFile
 from ..storage.files import NOT_AS_WRITTEN, read_json, sha256_file
 
-# Types of token ids, as manifests name them.
+# Types of token ids, as named in manifests.
 _KINDS = {kind: kind for kind in ("<u2", "<u4")}
 
 
 @dataclass(frozen=True)
 class TokenFile:
-    """A split's tokens, read through a memory map.
+    """The tokens of a split, read through a memory map."""
 
-    Attributes:
-        ids: all tokens of the split, shape [tokens], unsigned integers.
-        bos: id of the beginning token.
-        vocabulary: number of distinct ids.
-        sha256: hash of the file's bytes.
-    """
-
-    ids: np.ndarray
-    bos: int
-    vocabulary: int
-    sha256: str
+    ids: np.ndarray  # all tokens of the split, [token], unsigned integers
+    bos: int  # id of the beginning token
+    vocabulary: int  # number of distinct ids
+    sha256: str  # of the file's bytes
 
     def row_count(self, context: int) -> int:
-        """Rows of `context` positions the split holds: each is BOS and the next context - 1."""
+        """Rows of `context` positions in the split: BOS and the next context - 1 tokens."""
         return len(self.ids) // (context - 1)
 
     def rows(self, indices: np.ndarray, context: int) -> np.ndarray:
-        """Rows by index (shape [n], each below `row_count(context)`).
-
-        Returns:
-            int64, shape [n, context]; column 0 is BOS.
-        """
+        """Rows by index [n], below `row_count(context)`: int64 [n, context], BOS in column 0."""
         out = np.empty((len(indices), context), dtype=np.int64)
         out[:, 0] = self.bos
         used = self.row_count(context) * (context - 1)
@@ -46,7 +35,7 @@ class TokenFile:
         return out
 
     def spread_rows(self, count: int, context: int) -> np.ndarray:
-        """At most `count` rows spread evenly over the split; shape [n, context]."""
+        """At most `count` rows spread evenly over the split, [n, context]."""
         available = self.row_count(context)
         chosen = np.unique(np.linspace(0, available - 1, min(count, available)).astype(np.int64))
         return self.rows(chosen, context)
@@ -58,12 +47,10 @@ def open_tokens(
     split: str,
     place: Callable[[str | Path, str], str | Path] = lambda path, sha256: path,
 ) -> TokenFile:
-    """Open one split's ('train' or 'held_out') token file and check it against the manifest.
+    """Open the token file of a split (`train` or `held_out`) and check it against the manifest.
 
-    `place` says from its path and hash where to read it instead: a copy on a faster disk.
-
-    Raises:
-        DamagedFile: its size or hash is not the recorded one.
+    `place` gives, from the path and the hash, the path to read instead: a copy on a faster disk.
+    Raises DamagedFile if size or hash differ from the recorded ones.
     """
     manifest = read_json(manifest_path)
     try:

@@ -1,4 +1,4 @@
-"""Tokenizers."""
+"""Training, loading and applying tokenizers."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,15 +8,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from ..errors import UserError
 from ..storage.files import check_sidecar, read_failure, short_reason, write_hashed
 
-# The beginning token of tokenizers trained here; it also stands between documents.
+# The beginning token of tokenizers trained here, which also separates documents.
 BOS = "<|endoftext|>"
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    """Train a byte-level BPE.
-
-    `vocabulary` is the requested size, beginning token included; tiny corpora give fewer tokens.
-    """
+    """Train a byte-level BPE of `vocabulary` tokens, BOS included; tiny corpora give fewer."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -31,11 +28,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 
 
 def load_tokenizer(path: str | Path, bos: str | None) -> Tokenizer:
-    """Load a tokenizer.json and check that it has its beginning token.
-
-    Raises:
-        UserError: the file is missing, is not a tokenizer, or lacks the token.
-    """
+    """Load a tokenizer.json; UserError if it is not one or lacks its beginning token."""
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
@@ -47,12 +40,7 @@ def load_tokenizer(path: str | Path, bos: str | None) -> Tokenizer:
 
 
 def load_own_tokenizer(path: str | Path, bos: str | None) -> Tokenizer:
-    """Load what `save_tokenizer` wrote.
-
-    Raises:
-        UserError: the file is missing, or lacks the token.
-        DamagedFile: it is not as it was written.
-    """
+    """As `load_tokenizer`, for what `save_tokenizer` wrote; DamagedFile if it has changed."""
     try:
         check_sidecar(path)
     except OSError as error:
@@ -61,10 +49,10 @@ def load_own_tokenizer(path: str | Path, bos: str | None) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
-    """Write a tokenizer.json and its hash beside it, complete or not at all."""
+    """Write a tokenizer.json and, beside it, its hash."""
     write_hashed(path, tokenizer.to_str(pretty=True).encode())
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
-    """Token ids of each text, without special tokens of the tokenizer's own."""
+    """Token ids of each text, without the tokenizer's own special tokens."""
     return [item.ids for item in tokenizer.encode_batch(texts, add_special_tokens=False)]

@@ -6,22 +6,19 @@ from torch import Tensor
 
 from ..text.token_files import TokenFile
 
-# Tokens gathered at once: a few megabytes, so that gathering costs almost nothing per step.
+# Tokens gathered at once: a few megabytes, so gathering takes little of a step's time.
 TOKENS_AHEAD = 2**18
 
 
 class RowOrder:
-    """The order of training rows: a seeded permutation per epoch, without replacement in it."""
+    """The order of training rows: a seeded permutation of all rows for each epoch."""
 
     def __init__(self, rows: int, seed: int) -> None:
         self.rows, self.seed = rows, seed
         self.epoch, self.order = -1, np.empty(0, dtype=np.int64)
 
     def batch(self, step: int, size: int, steps: int = 1) -> np.ndarray:
-        """Row indices of `steps` steps from `step` (counted from 0) on, [steps * size].
-
-        A function of seed and step alone.
-        """
+        """Rows [steps * size] of `steps` steps from `step` on, determined by seed and step."""
         place, end = step * size, (step + steps) * size
         parts = []
         while place < end:
@@ -35,7 +32,7 @@ class RowOrder:
 
 
 class Batches:
-    """Batches on the device. Many steps are gathered and sent at once, ahead of their use."""
+    """Batches on the device; many steps are gathered and sent together, before their use."""
 
     def __init__(
         self,
@@ -63,6 +60,6 @@ class Batches:
         indices = self.order.batch(step, self.batch, count)
         rows = torch.from_numpy(self.tokens.rows(indices, self.context))
         if self.device.type == "cuda":
-            # From pinned memory the copy runs beside the steps already under way.
+            # From pinned memory the copy runs beside the current steps.
             rows = rows.pin_memory().to(self.device, non_blocking=True)
         self.first, self.ready = step, rows.view(count, self.batch, self.context)

@@ -14,16 +14,12 @@ from .settings import Recipe
 
 
 class Engine:
-    """Steps of one model. Nothing here waits for a GPU: losses and norms are read when logged."""
+    """Optimiser steps of one model. Nothing here waits for a GPU: values are read when logged."""
 
     def __init__(
         self, model: Transformer, optimizer: torch.optim.Optimizer, recipe: Recipe
     ) -> None:
-        """Prepare the steps of a model that is on its device.
-
-        Raises:
-            UserError: compilation is configured and there is no compiler.
-        """
+        """Prepare steps of a model on its device; UserError if a compiler is needed and absent."""
         self.model, self.optimizer, self.recipe = model, optimizer, recipe
         self.device = model.embed.weight.device
         self.parameters = list(model.parameters())
@@ -43,24 +39,18 @@ class Engine:
             mode = {"default": None, "cudagraphs": "reduce-overhead"}[recipe.compile]
             self.forward = torch.compile(model.before_unembedding, mode=mode, dynamic=False)
             self.terms = torch.compile(loss_terms)
-        # A replayed graph writes its gradients to the same memory every time. So that none is
-        # overwritten before it is used, `.grad` keeps memory of its own, to which they are added.
+        # A replayed graph writes its gradients to the same memory every time, so they are added to
+        # `.grad` in memory of its own.
         self.keeps_gradients = recipe.compile == "cudagraphs"
         if self.keeps_gradients:
             for parameter in self.parameters:
                 parameter.grad = torch.zeros_like(parameter)
 
     def step(self, tokens: Tensor, rate: float, want_norm: bool) -> tuple[Tensor, Tensor | None]:
-        """One step: forward and backward passes over microbatches, clipping, update.
+        """One step on token ids [batch, context]: forward and backward passes, clipping, update.
 
-        Args:
-            tokens: token ids of the batch, [batch, context], on the device.
-            rate: the learning rate.
-            want_norm: whether the norm is needed even if nothing is clipped.
-
-        Returns:
-            The batch's mean loss and, if known, the norm of its gradient before clipping, as
-            scalars on the device.
+        Returns the batch's mean loss and the norm of its gradient before clipping, as scalars on
+        the device. The norm is None if nothing is clipped, unless `want_norm`.
         """
         recipe = self.recipe
         for group in self.optimizer.param_groups:
@@ -77,12 +67,12 @@ class Engine:
         return loss, norm
 
     def gradients(self, tokens: Tensor) -> Tensor:
-        """Add the gradients of a batch's mean loss to `.grad`; returns the loss."""
+        """Add the gradients of a batch's mean loss to `.grad`; return the loss."""
         total = torch.zeros((), device=self.device)
         for part in tokens.split(self.recipe.microbatch or len(tokens)):
             if self.keeps_gradients:
                 torch.compiler.cudagraph_mark_step_begin()
-            # Every row has the same number of targets, so the batch's mean is the mean over rows.
+            # All rows have the same number of targets, so the batch's mean is the mean over rows.
             loss = self._loss(part) * (len(part) / len(tokens))
             loss.backward()
             total += loss.detach()

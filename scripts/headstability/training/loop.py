@@ -27,17 +27,17 @@ from .loss import mean_loss
 from .settings import Cell, learning_rate, make_optimizer
 
 COLUMNS = ["step", "tokens", "loss", "learning_rate", "gradient_norm", "held_out_loss"]
-# Saving may take at most this share of the time, however large the model is.
+# Largest share of the time that saving may take.
 SAVING_SHARE = 0.02
 
 
 @dataclass
 class Trained:
-    """What training leaves: the table, weights by step (files), their hashes and provenance."""
+    """What training leaves behind."""
 
     table: pd.DataFrame
-    weights: dict[int, Path]
-    sha256: dict[int, str]
+    weights: dict[int, Path]  # by step
+    sha256: dict[int, str]  # of the weights, by step
     provenance: dict[str, Any]
 
 
@@ -47,13 +47,11 @@ class Trainer:
     def __init__(
         self, cell: Cell, train: TokenFile, held_out: TokenFile, folder: Path, fingerprint: str
     ) -> None:
-        """Set up the cell at step 0; `resume` goes on where an interrupted run of the job left it.
+        """Set up the cell at step 0; `resume` continues an interrupted run of the same job.
 
-        `folder` keeps the state and weights of an unfinished cell. `fingerprint` identifies code
-        and specification: a state with another is not resumed.
-
-        Raises:
-            UserError: the corpus holds less than one batch or no held-out row.
+        `folder` keeps the state and weights of an unfinished cell; `fingerprint` identifies code
+        and specification, and only a state with the same one is resumed. Raises UserError if the
+        corpus holds less than one batch or no held-out row.
         """
         self.cell, self.recipe, self.train_tokens = cell, cell.recipe, train
         self.folder, self.bos = folder, train.bos
@@ -89,19 +87,17 @@ class Trainer:
                 "give more text, raise corpus.held_out or lower training.context"
             )
 
-    # --- state ----------------------------------------------------------------------------
-
     @property
     def state_path(self) -> Path:
         """The state an interrupted run resumes from."""
         return self.folder / "state.safetensors"
 
     def kept_path(self, step: int) -> Path:
-        """Kept weights of a step, until training has ended."""
+        """The weights of a step, kept here until training has ended."""
         return self.folder / f"step{step}.safetensors"
 
     def save(self) -> None:
-        """Write the full state: weights, optimiser, table. Order and rates follow from the step."""
+        """Write weights, optimiser and table; order of rows and rates follow from the step."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
@@ -116,7 +112,7 @@ class Trainer:
         write_tensors(self.state_path, tensors, header)
 
     def resume(self) -> bool:
-        """Resume from the saved state if there is one of this very job; True if so."""
+        """Resume from the saved state of this very job; False if there is none."""
         if not self.state_path.exists():
             return False
         try:
@@ -141,16 +137,12 @@ class Trainer:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         return True
 
-    # --- training -------------------------------------------------------------------------
-
     def run(self, save_seconds: float, should_stop: Callable[[], str | None]) -> None:
-        """Train to the last step, saving the state at least `save_seconds` apart.
+        """Train to the last step and save the state on the way, at least `save_seconds` apart.
 
-        `should_stop` is asked after every step; its answer is the name of the signal to obey.
-
-        Raises:
-            UserError: the loss is not finite.
-            Stopped: a stop was requested; the state has been saved.
+        `should_stop` is asked after every step and names the signal that stops training, if any.
+        Raises UserError if the loss is not finite, and Stopped, once the state is saved, if a
+        signal came.
         """
         progress = Progress(self.cell.name, self.recipe.steps, self.step)
         saved, cost = time.monotonic(), 0.0
@@ -234,7 +226,7 @@ class Trainer:
         }
 
     def result(self) -> Trained:
-        """What training left; call after `run`."""
+        """What training left; to be called after `run`."""
         table = pd.DataFrame(self.table, columns=COLUMNS).astype({"step": int, "tokens": int})
         sha256 = {0: self.initial_sha256, **self.kept}
         provenance = {
@@ -255,10 +247,10 @@ class Trainer:
 
 
 def publish(kept: Path, path: Path) -> None:
-    """Make kept weights appear at their final path at once, leaving the kept file in place.
+    """Make kept weights appear at their final path at once, and leave the kept file in place.
 
-    A hard link costs nothing, and the kept file is still there if Snakemake is killed before it has
-    recorded the job: it then removes the outputs and starts the job anew.
+    If Snakemake is killed before it has recorded the job, it removes the outputs and starts the job
+    again, which then finds the kept file. A hard link costs nothing.
     """
     with atomic_path(path) as part:
         part.unlink()

@@ -15,26 +15,21 @@ Terms = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def chunk_rows(vocabulary: int, device: torch.device) -> int:
-    """Positions whose logits are held at once."""
+    """The number of positions whose logits are held at once."""
     return max(1, LOGIT_BYTES.get(device.type, 2**29) // (4 * vocabulary))
 
 
 def loss_terms(logits: Tensor, bias: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of some positions and its gradient.
+    """Cross-entropy in nats, [position], and its gradient, [position, vocabulary].
 
-    Args:
-        logits: without bias, [position, vocabulary]; any floating point type; overwritten.
-        bias: b_U, [vocabulary]; its type is the type of the result.
-        targets: the next tokens, [position].
-
-    Returns:
-        The losses in nats, [position], and d sum(losses) / d logits = softmax - one-hot,
-        [position, vocabulary].
+    `logits` [position, vocabulary] lack the bias b_U [vocabulary], may have any floating point type
+    and are overwritten; `targets` [position] are the next tokens. The gradient, of the summed
+    losses by the logits, is softmax - one-hot. Results have the type of the bias.
     """
     logits = logits.to(bias.dtype).add_(bias)
     wanted = targets[:, None]
     probability = logits.softmax(-1)
-    # log sum exp from the largest term: its probability is never so small that it vanishes.
+    # log sum exp from the largest term, whose probability never vanishes.
     log_norm = logits.amax(-1) - probability.amax(-1).log()
     losses = log_norm - logits.gather(1, wanted)[:, 0]
     return losses, probability.scatter_(1, wanted, probability.gather(1, wanted) - 1)
@@ -49,23 +44,13 @@ def unembedding_loss(
     chunk: int | None = None,
     terms: Terms = loss_terms,
 ) -> Tensor:
-    """Mean cross-entropy of logits = stream W^T + b, in nats.
+    """Mean cross-entropy of logits = stream W^T + b, in nats: a scalar of the weight's type.
 
     Loss and gradients are those of `F.cross_entropy(F.linear(stream, weight, bias), targets)`, but
-    only `chunk` rows of logits exist at a time, and the gradients are formed from them at once.
-
-    Args:
-        stream: normalised residual stream, [position, d_model].
-        weight: W_U, [vocabulary, d_model].
-        bias: b_U, [vocabulary].
-        targets: the next tokens, [position].
-        dtype: type of the matrix products; by default that of the weight. Softmax, loss and
-            sums of gradients are always of the weight's type.
-        chunk: rows at a time; by default as many as `chunk_rows` says.
-        terms: `loss_terms`, or the same function compiled.
-
-    Returns:
-        The mean over positions, a scalar of the weight's type.
+    only `chunk` rows of logits exist at a time, from which the gradients are formed at once.
+    `stream` [position, d_model] is normalised, `weight` is W_U [vocabulary, d_model], `bias` b_U
+    [vocabulary]. Matrix products have the type `dtype` (default: the weight's); softmax, loss and
+    sums of gradients have the weight's. `terms` is `loss_terms` or the same function compiled.
     """
     chunk = chunk or chunk_rows(len(weight), stream.device)
     return _UnembeddingLoss.apply(
@@ -109,10 +94,9 @@ class _UnembeddingLoss(torch.autograd.Function):
 
 
 def mean_loss(model: Transformer, rows: np.ndarray, bos: int, batch: int) -> float:
-    """Mean negative log-likelihood in nats over predicted tokens; BOS is never a target.
+    """Mean negative log-likelihood in nats over predicted tokens, `batch` rows at a time.
 
-    `rows` are token ids [n, context], BOS first; BOS also stands between documents. `batch` rows
-    go through the model at a time.
+    `rows` [n, context] are token ids, BOS first. BOS, which also separates documents, is no target.
     """
     device = model.embed.weight.device
     chunk = chunk_rows(model.shape.vocabulary, device)

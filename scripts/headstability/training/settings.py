@@ -1,4 +1,4 @@
-"""How a cell is trained: the recipe, its learning rates and its optimiser."""
+"""How a cell is trained: recipe, learning rates and optimiser."""
 
 import math
 from dataclasses import dataclass
@@ -32,25 +32,15 @@ class Recipe:
 
 @dataclass
 class Cell:
-    """What is trained: one refit of one condition.
+    """What is trained: one refit of one condition."""
 
-    Attributes:
-        name: for messages, as in its path.
-        shape: the transformer.
-        recipe: how it is trained.
-        weight_decay: 0 trains with Adam, above 0 with AdamW.
-        init_seed: seed of the initial weights.
-        data_seed: seed of the order of rows.
-        checkpoint_steps: steps whose weights are kept; the last step is one of them.
-    """
-
-    name: str
+    name: str  # as in its path, for messages
     shape: Shape
     recipe: Recipe
     weight_decay: float
-    init_seed: int
-    data_seed: int
-    checkpoint_steps: list[int]
+    init_seed: int  # of the initial weights
+    data_seed: int  # of the order of rows
+    checkpoint_steps: list[int]  # steps whose weights are kept; the last step is one of them
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
@@ -67,7 +57,7 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 
 
 def make_optimizer(model: Transformer, weight_decay: float, recipe: Recipe) -> torch.optim.Adam:
-    """Adam for weight decay 0, AdamW (decoupled, on every parameter) above; fused kernels."""
+    """Adam for weight decay 0, else AdamW (decoupled, on every parameter); fused kernels."""
     kind = torch.optim.AdamW if weight_decay > 0 else torch.optim.Adam
     rates = {"lr": recipe.learning_rate, "betas": recipe.betas, "weight_decay": weight_decay}
     return kind(model.parameters(), **rates, fused=True)

@@ -1,14 +1,10 @@
-"""Formulas of shapes: parameters, operations, bytes in memory and in files.
-
-Operations are those of matrix products (docs/models.md, "Estimate"). Lengths of prompts are in
-tokens, BOS included.
-"""
+"""Operations and bytes by shape (docs/models.md, "Estimate"); lengths are tokens with BOS."""
 
 from collections.abc import Sequence
 from math import ceil, prod
 
 from ..conventions import ENTRY_CHUNK, triangle_entries
-from ..models.shape import LARGEST_PATTERNS, Shape
+from ..models.shape import Shape
 
 FLOAT, DOUBLE = 4, 8  # bytes of a float32 and of a float64
 # Bytes that files have beside arrays, measured.
@@ -16,14 +12,11 @@ CHECKPOINT_HEADER, TENSOR_HEADER, SIMILARITY_HEADER = 2000, 90, 8000
 CACHE_HEADER, CACHE_LAYER_HEADER = 13_000, 1000
 
 
-def block_weights(shape: Shape) -> int:
-    """Entries of one layer's weight matrices: 4 d^2 of attention, 8 d^2 of the MLP."""
-    return sum(prod(size) for size in shape.layer_tensors.values() if len(size) == 2)
-
-
 def block_flops(shape: Shape, length: int) -> float:
     """Operations per token of a layer, in rows of T = `length`: 2 a weight, and 4 T d."""
-    return 2 * block_weights(shape) + 4 * length * shape.d_model
+    # Weights are 4 d^2 of attention, 8 d^2 of the MLP.
+    weights = sum(prod(size) for size in shape.layer_tensors.values() if len(size) == 2)
+    return 2 * weights + 4 * length * shape.d_model
 
 
 def unembedding_flops(shape: Shape) -> float:
@@ -44,17 +37,6 @@ def layer_bytes(shape: Shape, tokens: int) -> float:
 def pattern_bytes(shape: Shape, rows: int, length: int) -> float:
     """Memory of one layer's explicit attention: scores, mask, pattern and a copy."""
     return 4 * FLOAT * rows * shape.heads * length**2
-
-
-def logit_bytes(shape: Shape, tokens: int) -> float:
-    """Memory of the logits of some tokens."""
-    return FLOAT * tokens * shape.vocabulary
-
-
-def backward_bytes(shape: Shape, rows: int, length: int) -> float:
-    """Memory of what all layers keep for the gradient, with patterns where they are explicit."""
-    patterns = min(FLOAT * rows * shape.heads * length**2 / 2, LARGEST_PATTERNS)
-    return shape.layers * (layer_bytes(shape, rows * length) + patterns)
 
 
 def checkpoint_bytes(shape: Shape) -> int:

@@ -1,9 +1,8 @@
-"""What a study takes before it is started: jobs, files, disk, operations, time.
-
-Formulas of docs/models.md, "Estimate"; the tests compare them with finished runs.
-"""
+"""What a study takes, before it is started: formulas of docs/models.md, "Estimate"."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from timeit import Timer
 from typing import NamedTuple
@@ -85,22 +84,15 @@ class Estimate:
     """What a study takes, stage by stage."""
 
     def __init__(self, study: Study, jobs: Sequence[PlannedJob]) -> None:
-        """Work out the sizes everything follows from.
-
-        Args:
-            study: the study.
-            jobs: all of them, those of caches that will be deleted included.
-        """
+        """`jobs`: all of them, including those of caches that will be deleted."""
         self.study, self.jobs, self.sizes = study, jobs, Sizes(study)
         self.costs = JobCosts(self.sizes)
         self.conditions = [Work(self.sizes, wildcards) for wildcards in study.conditions()]
 
     def stages(self) -> list[Stage]:
         """Every stage that makes something, in the order of the jobs."""
-        found: dict[str, list[PlannedJob]] = {}
-        for job in self.jobs:
-            found.setdefault(job.rule, []).append(job)
-        return [self._stage(rule, jobs) for rule, jobs in found.items()]
+        by_rule = groupby(self.jobs, attrgetter("rule"))  # they are in the order of the rules
+        return [self._stage(rule, list(jobs)) for rule, jobs in by_rule]
 
     def _stage(self, rule: str, jobs: Sequence[PlannedJob]) -> Stage:
         kept = [(path, job) for job in jobs for path in job.outputs]
@@ -116,7 +108,7 @@ class Estimate:
 
     def _size(self, path: str, wildcards: Mapping[str, str]) -> int:
         """Bytes of a file of a job."""
-        parts = path.removeprefix(f"{self.study.paths.root}/").split("/")
+        parts = path.split("/")[2:]
         if parts[0] == "corpus":
             return self._text_size(parts[-1])
         if path.endswith(".safetensors"):
@@ -134,9 +126,7 @@ class Estimate:
         names = ["/".join(parts[:2]).removesuffix(".csv"), "/".join(parts[-3::2])]
         names += reversed(parts)
         width, rows = next(_ROWS[name] for name in names if name in _ROWS)
-        of = {
-            name: wildcards[name] for name in ("architecture", "weight_decay") if name in wildcards
-        }
+        of = {n: wildcards[n] for n in ("architecture", "weight_decay") if n in wildcards}
         works = [work for work in self.conditions if of.items() <= work.wildcards.items()]
         return round((80 if parts[0] == "tables" else 40) + width * sum(map(rows, works)))
 
@@ -169,35 +159,22 @@ def measured_speed() -> float:
 
 
 def speed_of(device: str | None) -> tuple[float, str]:
-    """Operations per second of a worker, and what it is.
-
-    Args:
-        device: a name of DEVICES; None: one core of this machine, measured.
-    """
+    """Operations per second of a device (None: one core of this machine), and its name."""
     if device is None:
         return measured_speed() * UTILISATION, "core of this machine"
     return DEVICES[device] * UTILISATION, device.upper()
 
 
 def as_text(stages: Sequence[Stage], speed: float, workers: int, device: str) -> str:
-    """A table of the stages and their sum.
-
-    Args:
-        stages: of `Estimate.stages`.
-        speed: operations per second of one worker.
-        workers: how many jobs run side by side.
-        device: what a worker is, for the headline.
-    """
+    """A table of the stages and their sum; `speed`: operations per second of each worker."""
     lines = [f"On {workers} x {device}, {speed / 1e9:,.0f} GFLOP/s each:", ""]
     lines.append(f"{'stage':<26}{'jobs':>8}{'files':>8}{'disk':>11}{'FLOP':>10}{'time':>11}")
     rows = [(*stage, stage.seconds(speed)) for stage in stages]
     total = ("together", *(sum(row[i] for row in rows) for i in range(1, 6)))
     for rule, jobs, files, size, operations, seconds in [*rows, total]:
         shown = f"{operations:.1e}" if operations else "-"
-        lines.append(
-            f"{rule:<26}{jobs:>8}{files:>8}{_amount(size):>11}{shown:>10}"
-            f"{_duration(seconds / workers):>11}"
-        )
+        line = f"{rule:<26}{jobs:>8}{files:>8}{_amount(size):>11}{shown:>10}"
+        lines.append(f"{line}{_duration(seconds / workers):>11}")
     return "\n".join(lines)
 
 

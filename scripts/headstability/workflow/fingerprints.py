@@ -1,8 +1,8 @@
 """Hashes of the code a job really uses: its script, and what that reaches in the library.
 
-Snakemake looks only at the modification time of a script, so an edited helper would go unnoticed
-and a fresh clone would retrain everything. These hashes are part of every job's parameter instead.
-They follow imports function by function and ignore comments, docstrings, spacing and positions.
+Snakemake looks only at the modification time of a script, so an edit of the library would go
+unnoticed and a fresh clone would retrain everything. These hashes follow imports function by
+function and ignore comments, docstrings, spacing and positions.
 """
 
 import ast
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Modules whose work never reaches an output: messages, progress, locks, copies that hold the bytes
 # of the original. Rewording a message must not retrain a model.
@@ -25,19 +25,15 @@ WITHOUT_EFFECT = {
 }
 # Fields that differ between Python versions or hold no code.
 _SKIPPED_FIELDS = {"ctx", "kind", "type_comment", "type_ignores"}
-# The others, by kind of node.
-_FIELDS: dict[type, list[str]] = {}
+_FIELDS: dict[type, list[str]] = {}  # the others, by kind of node
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
 _DOCUMENTED = (ast.Module, *_DEFINITIONS)
-# Stands for everything in a module.
-EVERYTHING = "*"
-# A name in a module: what is used of the library.
-Name = tuple[str, str]
+EVERYTHING = "*"  # in a module
+Name = tuple[str, str]  # a module, and a name in it
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """A statement of a module: its code without positions, and the names it uses."""
 
     code: str
@@ -46,39 +42,25 @@ class _Part:
 
 @dataclass
 class _Module:
-    """The statements of a module: by the names they bind, those that always run, and imports."""
+    """The statements of a module, and what it imports of the library."""
 
+    always: list[_Part] = field(default_factory=list)  # those that run whenever it is imported
+    # The others, and the imports, by the names they bind and as EVERYTHING.
     named: dict[str, list[_Part]] = field(default_factory=dict)
-    always: list[_Part] = field(default_factory=list)
     imported: dict[str, set[Name]] = field(default_factory=dict)
-
-    def parts(self, name: str) -> list[_Part]:
-        """What runs, or may run, for one who uses a name of the module."""
-        named = self.named.values() if name == EVERYTHING else [self.named.get(name, [])]
-        return [*self.always, *(part for parts in named for part in parts)]
-
-    def origins(self, name: str) -> set[Name]:
-        """What one gets who takes from the module a name that it imports of the library."""
-        names = self.imported if name == EVERYTHING else [name]
-        return {origin for one in names for origin in self.imported.get(one, ())}
 
 
 def code_hashes(
     script: str | Path, functions: Sequence[str] = (), root: str | Path | None = None
 ) -> dict[str, str]:
-    """Hashes of a script and of what it uses of the library, directly or through others.
+    """Hashes of a script and of what it uses of the library, directly or through others, by module.
 
-    Args:
-        script: path of a script; all of it counts.
-        functions: others that it calls by name, each as package.module:function.
-        root: the folder in which local modules lie; absent: that of the script.
-
-    Returns:
-        A hash of 16 hex digits by module name, the script's own included. It covers the
-        statements that are used, with those that run whenever the module is imported.
+    Each covers the statements that are used, and those that run whenever the module is imported.
+    `functions` are others that the script calls by name, as package.module:function; local modules
+    lie in `root`, by default the folder of the script.
     """
     used = _used_code(Path(script), functions, Path(root or Path(script).parent))
-    return {module: _sha256("\n".join(sorted(codes))) for module, codes in used.items()}
+    return {module: short_sha256("\n".join(sorted(codes))) for module, codes in used.items()}
 
 
 def _used_code(script: Path, functions: Sequence[str], root: Path) -> dict[str, set[str]]:
@@ -98,12 +80,15 @@ def _used_code(script: Path, functions: Sequence[str], root: Path) -> dict[str, 
             path = script if module == own else _file(module, root)
             if path is None:  # a folder of scripts
                 continue
-            modules[module], found[module] = _read(path, module, root, _stamp(path)), set()
+            status = path.stat()
+            stamp = status.st_mtime_ns, status.st_size
+            modules[module], found[module] = _read(path, module, root, stamp), set()
             if parent := module.rpartition(".")[0]:
                 waiting.append((parent, EVERYTHING))
+        parts = modules[module]
         if module != own:  # nobody takes anything from a script
-            waiting += modules[module].origins(name)
-        for part in modules[module].parts(name):
+            waiting += parts.imported.get(name, ())
+        for part in (*parts.always, *parts.named.get(name, ())):
             if part.code not in found[module]:
                 found[module].add(part.code)
                 waiting += part.uses
@@ -111,31 +96,20 @@ def _used_code(script: Path, functions: Sequence[str], root: Path) -> dict[str, 
 
 
 def job_code(scripts: Path, script: str, call: Mapping[str, Any]) -> dict[str, str]:
-    """Hashes of the code of a job.
-
-    Args:
-        scripts: folder of the scripts.
-        script: path of the job's script in it.
-        call: what a generic script is told (`graph.Uses`).
-    """
+    """Hashes of the code of a job: its script, and the function a generic script is told."""
     functions = [f"headstability.{call['function']}"] if "function" in call else []
     return code_hashes(scripts / script, functions, scripts)
 
 
-def _sha256(text: str) -> str:
+def short_sha256(text: str) -> str:
+    """The first 16 hex digits of the sha256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file does, so that what was read of it can be kept between rules."""
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
 
 
 @cache
 def _read(path: Path, module: str, root: Path, stamp: tuple[int, int]) -> _Module:
     """The statements of a file, each with the names it uses of the library."""
-    del stamp  # only tells versions of the file apart
+    del stamp  # time and size of the file, so that what was read is kept until it changes
     tree = ast.parse(path.read_bytes(), filename=str(path))
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found = _Module()
@@ -150,8 +124,8 @@ def _read(path: Path, module: str, root: Path, stamp: tuple[int, int]) -> _Modul
                 of_library = True
                 if name is None:
                     found.always.append(_Part(f"import {origin[0]}", frozenset({origin})))
-                else:
-                    found.imported.setdefault(name, set()).add(origin)
+                for bound in () if name is None else (name, EVERYTHING):
+                    found.imported.setdefault(bound, set()).add(origin)
         if not (of_library and isinstance(statement, _IMPORTS)):
             statements.append((statement, code, text))
     own = {name for statement, *_ in statements for name in _bound(statement)}
@@ -160,7 +134,7 @@ def _read(path: Path, module: str, root: Path, stamp: tuple[int, int]) -> _Modul
     for statement, code, text in statements:
         part = _Part(code, text.uses(module, own, found.imported, root))
         names = _bound(statement)
-        for name in names:
+        for name in (*names, EVERYTHING) if names else ():
             found.named.setdefault(name, []).append(part)
         if not names or _registers(statement, local_names):
             found.always.append(part)
@@ -247,32 +221,29 @@ def _imported(node: ast.AST, package: str, root: Path) -> Iterator[tuple[str | N
 
     The name it is bound to is None where the import alone makes all of a module count.
     """
-    if isinstance(node, ast.Import):
-        for alias in node.names:
+    base = ""
+    if isinstance(node, ast.ImportFrom):
+        parts = package.split(".")
+        above = parts[: len(parts) - node.level + 1] if node.level else []
+        base = ".".join(filter(None, [*above, node.module]))
+    for alias in node.names:
+        inner, name = f"{base}.{alias.name}", alias.asname or alias.name
+        if isinstance(node, ast.Import):
             if _file(alias.name, root):
                 yield alias.asname, (alias.name, EVERYTHING)
-    elif isinstance(node, ast.ImportFrom):
-        base = node.module or ""
-        if node.level:
-            parts = package.split(".")
-            above = parts[: len(parts) - node.level + 1]
-            base = ".".join([*above, base] if base else above)
-        for alias in node.names:
-            inner = f"{base}.{alias.name}"
-            if alias.name == "*" and _file(base, root):
-                yield None, (base, EVERYTHING)
-            elif _file(inner, root):
-                yield alias.asname or alias.name, (inner, EVERYTHING)
-            elif _file(base, root):
-                yield alias.asname or alias.name, (base, alias.name)
+        elif alias.name == "*" and _file(base, root):
+            yield None, (base, EVERYTHING)
+        elif _file(inner, root):
+            yield name, (inner, EVERYTHING)
+        elif _file(base, root):
+            yield name, (base, alias.name)
 
 
 @cache
 def _file(module: str, root: Path) -> Path | None:
     """The file of a local module or package; None of any other."""
     base = root.joinpath(*module.split("."))
-    candidates = (base / "__init__.py", base.with_suffix(".py"))
-    return next((path for path in candidates if path.is_file()), None)
+    return next(filter(Path.is_file, (base / "__init__.py", base.with_suffix(".py"))), None)
 
 
 def _has_docstring(node: ast.AST) -> bool:

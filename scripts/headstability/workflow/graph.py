@@ -1,14 +1,10 @@
-"""The graph of jobs, as the rules of the parsed workflow declare it.
-
-Nothing here lists rules: what there is, reads and makes is taken from Snakemake once it has read
-Snakefile and rules/. Those who look at a study from outside get it as a `Plan`.
-"""
+"""The graph of jobs, as the rules declare it once Snakemake has read Snakefile and rules/."""
 
 import itertools
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,69 +15,36 @@ _WILDCARD = re.compile(r"\{(\w+)(?:,((?:[^{}]|\{[^{}]*\})*))?\}")
 
 @dataclass(frozen=True)
 class Uses:
-    """What the jobs of a rule use beside their files.
+    """What the jobs of a rule use beside their files."""
 
-    Attributes:
-        keys: of the config (`study.derived`).
-        call: what a generic script is told: which function, with which inputs and keys.
-    """
-
-    keys: tuple[str, ...]
+    keys: tuple[str, ...]  # of the config (`study.derived`)
+    # What a generic script is told: which function, with which inputs and keys.
     call: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class WorkflowRule:
-    """A rule of the workflow.
-
-    Attributes:
-        name: of the rule.
-        inputs: patterns, lists of patterns, or functions of the wildcards, each under its name or
-            None.
-        outputs: patterns of the files it makes; wildcards may hold a constraint.
-        script: path below the folder of scripts; None for a target.
-        uses: what its jobs use beside their files; None for a target.
-        log: pattern of the log.
-        benchmark: pattern of the benchmark, if it leaves one.
-        message: what Snakemake says of its jobs, wildcards as {wildcards.name}.
-        temporary: whether its outputs are deleted once everything is made of them.
-        possible: whether the study has what it takes.
-        output_names: the number of each output by its name, and None; or the first, and the end,
-            of several.
-        resources: what its jobs ask for, as far as that is the same for all of them.
-    """
+    """A rule of the workflow; one without a script is a target."""
 
     name: str
+    # Patterns, lists of patterns, or functions of the wildcards, each under its name or None.
     inputs: Sequence[tuple[str | None, str | list[str] | Callable[[Mapping[str, str]], Any]]]
-    outputs: Sequence[str]
-    script: str | None = None
+    outputs: Sequence[str]  # patterns, whose wildcards may hold a constraint
+    script: str | None = None  # path below the folder of scripts
     uses: Uses | None = None
-    log: str = ""
+    log: str = ""  # a pattern, as is the benchmark
     benchmark: str | None = None
-    message: str = ""
-    temporary: bool = False
-    possible: bool = True
+    message: str = ""  # with wildcards as {wildcards.name}
+    temporary: bool = False  # its outputs are deleted once everything is made of them
+    possible: bool = True  # the study has what it takes
+    # The number of each output by its name or None; the first and the end of several.
     output_names: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
-    resources: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def wildcards(self) -> list[str]:
-        """Names of the wildcards of its outputs."""
-        return list(
-            dict.fromkeys(name for out in self.outputs for name, _ in _WILDCARD.findall(out))
-        )
+    resources: Mapping[str, int] = field(default_factory=dict)  # those the same for all its jobs
 
 
-@dataclass(frozen=True)
+@dataclass
 class PlannedJob:
-    """A job of a study, as those see it who look from outside.
-
-    Attributes:
-        rule, wildcards, outputs, log, benchmark, message: what it is, leaves and is called.
-        temporary: whether its outputs are deleted once everything is made of them.
-        above: the jobs it reads from, by their number in the plan.
-        parameter: what decides whether it still stands, its code aside.
-    """
+    """A job of a study, for those who look at the study from outside."""
 
     rule: str
     wildcards: dict[str, str]
@@ -89,8 +52,9 @@ class PlannedJob:
     log: str = ""
     benchmark: str | None = None
     message: str = ""
-    temporary: bool = False
-    above: list[int] = field(default_factory=list)
+    temporary: bool = False  # its outputs are deleted once everything is made of them
+    above: list[int] = field(default_factory=list)  # numbers of the jobs it reads from
+    # What decides whether it is still current, without its code.
     parameter: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -128,14 +92,13 @@ class Graph:
         """What a job reads: a path or paths under each name, as its script gets them."""
         if job not in self._inputs:
             wildcards = dict(job[1])
-            found: list[tuple[str | None, Any]] = []
+            self._inputs[job] = found = []
             for name, item in self.rules[job[0]].inputs:
                 if isinstance(item, list):
                     value: Any = [pattern.format(**wildcards) for pattern in item]
                 else:
                     value = item(wildcards) if callable(item) else item.format(**wildcards)
-                found += value.items() if isinstance(value, Mapping) else [(name, value)]
-            self._inputs[job] = found
+                found.append((name, value))
         return self._inputs[job]
 
     def inputs(self, job: JobKey) -> list[str]:
@@ -153,11 +116,7 @@ class Graph:
         return [maker for maker in makers if maker is not None]
 
     def jobs(self, *targets: str) -> list[JobKey]:
-        """Every job that targets rest on, in the order of the rules.
-
-        Args:
-            targets: names of rules without wildcards, or files.
-        """
+        """Every job that files, or rules without wildcards, need, in the order of the rules."""
         waiting: deque[JobKey] = deque()
         for target in targets:
             if target in self.rules:
@@ -173,29 +132,22 @@ class Graph:
         return sorted(found, key=lambda job: self._order[job[0]])
 
     def first_job(self, target: str, *everything: str) -> JobKey | None:
-        """The job that makes a file, or the first one of a rule or short name; None: there is none.
-
-        Args:
-            target: a file, a rule or a short name.
-            everything: targets that all jobs of the study rest on.
-        """
+        """The job of a file, or the first of a rule or short name; `everything`: all targets."""
         if target not in self.rules:
             return self.job_of(target)
-        if self.rules[target].script:
-            jobs = self.jobs(*everything) if self.rules[target].wildcards else [(target, ())]
-            return next((job for job in jobs if job[0] == target), None)
-        return next(iter(self.above((target, ()))), None)
+        rule = self.rules[target]
+        if not rule.script:
+            jobs = self.above((target, ()))
+        elif any(map(_WILDCARD.search, rule.outputs)):
+            jobs = [job for job in self.jobs(*everything) if job[0] == target]
+        else:
+            jobs = [(target, ())]
+        return next(iter(jobs), None)
 
     def planned(
         self, job: JobKey, numbers: Mapping[JobKey, int], parameter: dict[str, Any]
     ) -> PlannedJob:
-        """A job as those see it who look from outside.
-
-        Args:
-            job: the job.
-            numbers: of all jobs of the plan.
-            parameter: what decides whether the job still stands, its code aside.
-        """
+        """A job for a plan; `numbers` are those of all its jobs."""
         rule, wildcards = self.rules[job[0]], dict(job[1])
         return PlannedJob(
             rule=rule.name,
@@ -210,11 +162,7 @@ class Graph:
         )
 
     def on_request(self, values: Mapping[str, Sequence[str]]) -> Iterator[str]:
-        """Every file that can be asked for.
-
-        Args:
-            values: of every wildcard.
-        """
+        """Every file that can be asked for, from the values of every wildcard."""
         for rule in self.rules.values():
             for pattern in rule.outputs if rule.script and rule.possible else ():
                 names = list(dict.fromkeys(name for name, _ in _WILDCARD.findall(pattern)))
@@ -227,19 +175,12 @@ class Graph:
 
 @dataclass
 class Plan:
-    """The jobs of a study for those who look at it from outside.
+    """The jobs of a study, for those who look at it from outside."""
 
-    Attributes:
-        jobs: all of the complete study.
-        others: jobs that were asked for beside those, numbered after them.
-        on_request: files that can be asked for beside those of `jobs`.
-        code: hashes of the code of every rule.
-    """
-
-    jobs: list[PlannedJob]
-    others: list[PlannedJob]
-    on_request: list[str]
-    code: dict[str, dict[str, str]]
+    jobs: list[PlannedJob]  # of the complete study
+    others: list[PlannedJob]  # asked for in addition, numbered after those
+    on_request: list[str]  # files that can be asked for and are not outputs of `jobs`
+    code: dict[str, dict[str, str]]  # hashes of the code of every rule
 
     @property
     def expected(self) -> list[str]:
@@ -247,16 +188,12 @@ class Plan:
         return [path for job in self.jobs if not job.temporary for path in job.outputs]
 
     def parameter(self, job: PlannedJob) -> dict[str, Any]:
-        """What decides whether a finished job still stands: its code and what it uses."""
+        """What decides whether a finished job is still current: its code and what it uses."""
         return {"code": self.code[job.rule], **job.parameter}
-
-    def as_json(self) -> dict[str, Any]:
-        """The plan as JSON has it."""
-        return asdict(self)
 
     @classmethod
     def of_json(cls, content: Mapping[str, Any]) -> "Plan":
-        """The plan of what `as_json` returned."""
+        """The plan from its `asdict`, as JSON has it."""
         jobs, others = ([PlannedJob(**job) for job in content[name]] for name in ("jobs", "others"))
         return cls(jobs, others, content["on_request"], content["code"])
 

@@ -1,7 +1,7 @@
-"""What the job of each rule takes: operations, memory, bytes moved. One method per rule.
+"""What the job of each rule takes: operations, memory, bytes moved.
 
-`resources` makes memory and minutes of it, `estimate` the operations of a whole study. Memory is
-that of what is held at once, so sizes of blocks are those of the modules that do the work.
+`resources` turns this into memory and minutes, `estimate` into the operations of a whole study.
+Memory is that of what is held at once, so block sizes are those of the modules that do the work.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..analysis import blocks
 from ..measures import cka
 from ..measures.adjusted import SHIFTS
-from ..models.shape import LOGIT_BYTES
+from ..models.shape import LARGEST_PATTERNS, LOGIT_BYTES
 from ..study.schema_data import DataCorpus
 from . import costs
 from .costs import DOUBLE, FLOAT, forward_flops, pattern_bytes
@@ -57,11 +57,10 @@ class _Job(Work):
 
     def of_tokens(self) -> Cost:
         """Tokenising text, the largest document at once."""
-        reading = self.of_corpus()
+        cost = self.of_corpus()
         if isinstance(self.config.corpus, DataCorpus):
-            return reading
-        held = TOKENISING_MEMORY * self.sizes.text[1]
-        return reading._replace(memory=reading.memory + held)
+            return cost
+        return cost._replace(memory=cost.memory + TOKENISING_MEMORY * self.sizes.text[1])
 
     def of_train(self) -> Cost:
         """Training one cell: a backward pass costs two forward ones.
@@ -75,19 +74,17 @@ class _Job(Work):
         # The gradient of the unembedding exists three times: as a sum, as its share, where it goes.
         state = 8 * FLOAT * shape.parameters + 2 * FLOAT * shape.vocabulary * shape.d_model
         rows = min(training.microbatch or training.batch, training.batch)
-        running = costs.backward_bytes(shape, rows, shape.context)
+        patterns = min(FLOAT * rows * shape.heads * shape.context**2 / 2, LARGEST_PATTERNS)
+        running = shape.layers * (costs.layer_bytes(shape, rows * shape.context) + patterns)
         running += 3 * LOGIT_BYTES["cuda" if self.gpu else "cpu"] + 3 * FLOAT * shape.vocabulary
-        return Cost(
-            state + running + 8 * self.sizes.judged_tokens,
-            flops=forward_flops(shape, shape.context) * (3 * seen + judged),
-            steps=steps,
-        )
+        flops = forward_flops(shape, shape.context) * (3 * seen + judged)
+        return Cost(state + running + 8 * self.sizes.judged_tokens, flops=flops, steps=steps)
 
     def of_import_weights(self) -> Cost:
         """Bringing one cell's weights in: a file, its tensors, the model, and its held-out loss."""
         shape, judged = self.shape, self.sizes.judged_tokens
         running = pattern_bytes(shape, 1, shape.context) + costs.layer_bytes(shape, shape.context)
-        running += 3 * costs.logit_bytes(shape, shape.context) + 8 * judged
+        running += 3 * FLOAT * shape.context * shape.vocabulary + 8 * judged
         export = self.of_write_huggingface()
         flops = judged * forward_flops(shape, shape.context)
         return export._replace(memory=export.memory + running, flops=flops)
@@ -126,7 +123,7 @@ class _Job(Work):
         running = pattern_bytes(shape, blocks.ABLATED_PROMPTS, max(lengths))
         running += costs.layer_bytes(shape, blocks.ABLATED_VARIANTS * tokens)
         # Logits of one variant at a time, with what the loss makes of them.
-        held = 2 * FLOAT * shape.parameters + 2 * running + 3 * costs.logit_bytes(shape, tokens)
+        held = 2 * FLOAT * shape.parameters + 2 * running + 3 * FLOAT * tokens * shape.vocabulary
         return Cost(held, flops=flops)
 
     def of_evaluate(self) -> Cost:
@@ -135,7 +132,7 @@ class _Job(Work):
         text = int(self.sizes.held_out_bytes) + sum(own)
         positions = max(blocks.PERPLEXITY_POSITIONS, shape.context)
         memory = 3 * FLOAT * shape.parameters + costs.layer_bytes(shape, positions)
-        memory += 3 * costs.logit_bytes(shape, positions)
+        memory += 3 * FLOAT * positions * shape.vocabulary
         memory += TEXT_MEMORY * text + TOKENISING_MEMORY * max(own, default=0)
         flops = self.sizes.tokens_of(text) * forward_flops(shape, shape.context)
         return Cost(memory, flops=flops, text=text)
@@ -178,12 +175,8 @@ class _Job(Work):
         other = (SHIFTS + 4) * ENTRY_FLOPS * whole + outputs
         other += (SHIFTS + 6) * 10 * groups**2 * rows**2  # groups left out, one after another
         other += ENTRY_FLOPS * groups * self.refits**2 * (shape.heads**3 + 1000)  # assignments
-        return Cost(
-            memory,
-            flops=shape.layers * products,
-            other=shape.layers * other,
-            read=2 * self.patterns,
-        )
+        flops, other = shape.layers * products, shape.layers * other
+        return Cost(memory, flops=flops, other=other, read=2 * self.patterns)
 
     def of_residual_similarity(self) -> Cost:
         """CKA of residual streams, one layer at a time: slabs of two kernels and distances."""
@@ -197,12 +190,9 @@ class _Job(Work):
         # times if they are not held.
         walks = 2 if distances <= cka.HELD_ENTRIES else 4
         per_refit = positions**2 * self.streams * shape.layers * refits
-        return Cost(
-            memory,
-            flops=per_refit * (walks * shape.d_model + 2 * refits),
-            other=per_refit * 2 * ENTRY_FLOPS,
-            read=2 * FLOAT * refits * positions * shape.d_model * shape.layers * self.streams,
-        )
+        flops = per_refit * (walks * shape.d_model + 2 * refits)
+        read = 2 * FLOAT * refits * positions * shape.d_model * shape.layers * self.streams
+        return Cost(memory, flops=flops, other=per_refit * 2 * ENTRY_FLOPS, read=read)
 
     def of_norms(self) -> Cost:
         """Norms of activations: those of one refit at a time, in float64."""
@@ -240,12 +230,9 @@ class _Job(Work):
         prompts = len(self.lengths)
         features = prompts * (prompts - 1) // 2
         outputs = self.refits * prompts * sum(shape.layers * shape.d_model for shape in shapes)
-        return Cost(
-            3 * (FLOAT + DOUBLE) * heads * features + 100 * DOUBLE * heads,
-            flops=2 * heads**2 * features,
-            other=MAP_ROUNDS * MAP_FLOPS * heads,
-            read=2 * FLOAT * outputs,
-        )
+        memory = 3 * (FLOAT + DOUBLE) * heads * features + 100 * DOUBLE * heads
+        flops, other = 2 * heads**2 * features, MAP_ROUNDS * MAP_FLOPS * heads
+        return Cost(memory, flops=flops, other=other, read=2 * FLOAT * outputs)
 
     def of_head_atlas_table(self) -> Cost:
         """Patterns of a few heads on one prompt, from caches that are verified first."""
@@ -265,17 +252,9 @@ class JobCosts:
         self._known: dict[tuple, Cost] = {}
 
     def of(self, rule: str, wildcards: Mapping[str, str], gpu: bool = False) -> Cost:
-        """What one job takes.
-
-        Args:
-            rule: its name.
-            wildcards: of the job.
-            gpu: whether it runs on a GPU.
-        """
-        # Which refit and step it is of makes no difference.
-        sizing = (wildcards.get(name) for name in ("architecture", "prompts", "text"))
-        key = (rule, gpu, *sizing)
+        """What one job of a rule takes; its refit and step make no difference."""
+        key = (rule, gpu, *map(wildcards.get, ("architecture", "prompts", "text")))
         if key not in self._known:
-            of_rule = COSTS.get(rule)
-            self._known[key] = of_rule(_Job(self.sizes, wildcards, gpu)) if of_rule else OTHER
+            known = rule in COSTS
+            self._known[key] = COSTS[rule](_Job(self.sizes, wildcards, gpu)) if known else OTHER
         return self._known[key]

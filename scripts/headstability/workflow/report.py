@@ -10,22 +10,12 @@ ALL_CONDITIONS = "All conditions"
 
 
 def place(row: Row, name: str, kind: str = "") -> dict[str, Any]:
-    """Section, group and label, as Snakemake's `report` takes them.
-
-    Args:
-        row: of the registry.
-        name: of its figure or of one of its tables.
-        kind: what is added to the title, such as " (table)".
-
-    Returns:
-        category; subcategory (None in sections without groups); labels, a single one: of two,
-        the report would turn the second into a switch wherever it has two values. It holds the
-        wildcards of what there is once a condition.
-    """
+    """Section, group and label of a row's figure or table, as Snakemake's `report` takes them."""
     title, group = row.titles.get(name, row.title), None
     label = f"{title}: {row.of}" if row.per else title
     if row.per:
         group = title
     elif any(other.per for other in ROWS if other.section == row.section):
         group = ALL_CONDITIONS
+    # Of two labels the report would turn the second into a switch wherever it has two values.
     return {"category": row.section, "subcategory": group, "labels": {"result": label + kind}}

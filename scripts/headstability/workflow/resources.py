@@ -5,7 +5,7 @@ waits longer. Rates are those of a slow machine.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..study.study import Study
 from .job_costs import JobCosts
@@ -27,11 +27,10 @@ READING_RATE, WRITING_RATE, TEXT_RATE = 50e6, 20e6, 2e5
 TEXT_PER_THREAD, MOST_THREADS = 2**23, 16
 
 
-@dataclass(frozen=True)
-class Need:
-    """What a job asks for: memory in megabytes, time in minutes."""
+class Need(NamedTuple):
+    """What a job asks for."""
 
-    memory: int
+    memory: int  # megabytes
     minutes: int
 
 
@@ -42,18 +41,12 @@ class Needs:
         self.costs = JobCosts(Sizes(study, at_most=True))
 
     def of(self, rule: str, wildcards: Mapping[str, str], gpu: bool = False) -> Need:
-        """What one job asks for.
-
-        Args:
-            rule: its name.
-            wildcards: of the job.
-            gpu: whether it runs on a GPU.
-        """
+        """What one job of a rule asks for."""
         cost = self.costs.of(rule, wildcards, gpu)
         seconds = (cost.flops + cost.other) / (GPU_RATE if gpu else CORE_RATE)
         seconds += cost.read / READING_RATE + cost.written / WRITING_RATE
         seconds += cost.text / TEXT_RATE + cost.steps * STEP_SECONDS
-        memory = BASE_MEMORY + (CUDA_MEMORY if gpu else 0) + cost.memory / MEGABYTE
+        memory = BASE_MEMORY + CUDA_MEMORY * gpu + cost.memory / MEGABYTE
         return Need(int(memory) + 1, int(BASE_MINUTES + seconds / 60) + 1)
 
     def tokenising_threads(self) -> int:

@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,14 @@ _SNAKEFILE = Path(__file__).resolve().parents[3] / "Snakefile"
 RUN = "HEADSTABILITY_RUN"
 # Asks Snakemake to write the plan of the study to this path when it ends.
 PLAN = "HEADSTABILITY_PLAN"
-# Asks it to write one job there instead: that of this file, rule or short name.
+# Asks it to write one job there instead: the one of this file, or the first of this rule or name.
 JOB = "HEADSTABILITY_JOB"
 
 
 def hand_over(config: Mapping[str, Any], plan: Plan) -> None:
-    """Write what jobs of this process need, under a name that follows from the content.
-
-    Args:
-        config: the merged config. Its order counts: tables follow it.
-        plan: the jobs of the study.
-    """
-    content = {"config": json.dumps(config), "plan": plan.as_json()}
+    """Write what jobs of this process need, under a name that follows from the content."""
+    # As a text, the config keeps its order, which tables follow.
+    content = {"config": json.dumps(config), "plan": asdict(plan)}
     path = FOLDER.absolute() / f"{json_sha256(content)[:16]}.json"
     if not path.exists():
         write_json(path, content)
@@ -43,13 +40,8 @@ def hand_over(config: Mapping[str, Any], plan: Plan) -> None:
 
 
 def handed_over() -> tuple[dict[str, Any], Plan] | None:
-    """Config and plan of the run this process is a job of, if it handed any over.
-
-    Raises:
-        UserError: the file it left is gone or damaged.
-    """
-    path = os.environ.get(RUN)
-    if path is None:
+    """Config and plan of the run of this job; raises UserError if their file is damaged."""
+    if (path := os.environ.get(RUN)) is None:
         return None
     content = read_json(path)
     return json.loads(content["config"]), Plan.of_json(content["plan"])
@@ -61,10 +53,16 @@ def share_library(scripts: Path) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(scripts), given]))
 
 
-def _ask(
-    config: str | Path | None, arguments: Sequence[str], **environment: str
+def ask(
+    config: str | Path | None, *arguments: str, **environment: str
 ) -> tuple[dict[str, Any], str]:
-    """What Snakemake writes if it is asked to, and what it prints."""
+    """What Snakemake writes if it is asked to, and what it prints, without running anything.
+
+    `config` is the file of the study, None the default one. Without `arguments` of Snakemake it
+    lists its rules; with JOB in `environment` it writes that job, as `Parameters.of_one` has it.
+    Raises UserError with what Snakemake says is wrong.
+    """
+    arguments = arguments or ("--list-rules",)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "plan.json")
         command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(_SNAKEFILE)]
@@ -78,30 +76,6 @@ def _ask(
 
 
 def plan_of(config: str | Path | None, *arguments: str) -> tuple[Plan, str]:
-    """The plan of a study as Snakemake has it, without running anything.
-
-    Args:
-        config: the config file of the study; None: config.yaml.
-        arguments: of Snakemake; the default lists its rules.
-
-    Returns:
-        The plan, and what Snakemake printed.
-
-    Raises:
-        UserError: what Snakemake says is wrong.
-    """
-    content, printed = _ask(config, arguments or ("--list-rules",))
+    """The plan of a study, and what Snakemake printed (`ask`)."""
+    content, printed = ask(config, *arguments)
     return Plan.of_json(content), printed
-
-
-def job_of(config: str | Path | None, target: str) -> dict[str, Any]:
-    """One job of a study, as `Parameters.of_one` describes it.
-
-    Args:
-        config: the config file of the study; None: config.yaml.
-        target: a file, or a rule or short name: the first of its jobs.
-
-    Raises:
-        UserError: there is no such job, or what Snakemake says is wrong.
-    """
-    return _ask(config, ("--list-rules",), **{JOB: target})[0]

@@ -1,6 +1,6 @@
 """What the jobs of a study work on, as far as it can be known before they run.
 
-What is not there yet (a text, a tokenizer, prompts) has two sizes: `at_most`, for the memory and
+What does not exist yet (a text, a tokenizer, prompts) has two sizes: `at_most`, for the memory and
 time a job asks for, and the usual one, for what the study as a whole takes.
 """
 
@@ -113,36 +113,25 @@ class Sizes:
 
 
 class Work:
-    """What one job works on.
-
-    Attributes:
-        sizes, config, wildcards: of the study, and of the job.
-        gpu: whether it runs on a GPU.
-        shape: of its models; of a job on several architectures, of the first.
-        refits: how many it is of, R: of a cell one.
-        heads, rows: heads of all layers, L H; heads of a layer, of all refits, R H.
-        lengths: tokens of each prompt, BOS included; of the tables' prompts if it names none.
-        positions, entries: tokens, and entries of one head's patterns, of all prompts.
-        groups: of prompts, whose similarities are kept apart.
-        pairs: of refits, ordered, R (R - 1).
-        streams, methods: residual streams in caches, and ways to ablate: how many.
-        patterns: bytes of all patterns.
-        verifying: bytes held while the patterns of one refit's layer are read and hashed.
-    """
+    """What one job works on."""
 
     def __init__(self, sizes: Sizes, wildcards: Mapping[str, str], gpu: bool = False) -> None:
         self.sizes, self.config, self.wildcards, self.gpu = sizes, sizes.config, wildcards, gpu
+        # Of a job on several architectures, the shape of the first.
         self.shape = sizes.shape(wildcards.get("architecture", sizes.study.architectures[0]))
-        self.refits = 1 if wildcards.get("refit") else len(sizes.study.refits)
-        self.heads = self.shape.layers * self.shape.heads
-        self.rows = self.refits * self.shape.heads
-        self.pairs = self.refits * (self.refits - 1)
+        self.refits = 1 if wildcards.get("refit") else len(sizes.study.refits)  # R
+        self.heads = self.shape.layers * self.shape.heads  # of all layers, L H
+        self.rows = self.refits * self.shape.heads  # heads of a layer in all refits, R H
+        self.pairs = self.refits * (self.refits - 1)  # of refits, ordered, R (R - 1)
+        # Tokens of each prompt, BOS included; of the tables' prompts if the job names none.
         self.lengths = sizes.lengths(wildcards.get("prompts", self.config.stability.prompts))
+        # Tokens of all prompts, and entries of one head's patterns on them.
         self.positions, self.entries = sum(self.lengths), pattern_entries(self.lengths)
-        self.groups = min(GROUPS, len(self.lengths))
+        self.groups = min(GROUPS, len(self.lengths))  # of prompts, with similarities of their own
         self.streams = len(self.config.residual.streams)
         self.methods = len(self.config.ablation.methods)
-        self.patterns = FLOAT * self.shape.layers * self.rows * self.entries
+        self.patterns = FLOAT * self.shape.layers * self.rows * self.entries  # bytes
+        # Bytes held while the patterns of one layer of a refit are read and hashed.
         self.verifying = 3 * FLOAT * self.shape.heads * self.entries
 
     @property

@@ -29,13 +29,15 @@ REFUSALS = (
     (r"not permitted|permission|access", "partition"),
     (r"gres|gpu|node configuration", "gpu_type"),
 )
+# What each of them is, and the format in which sinfo lists what there is for it.
 MEANINGS = {
-    "account": "the account jobs are charged to",
-    "partition": "the partition of jobs that need no GPU",
-    "gpu_partition": "the partition of jobs that use a GPU",
-    "gpu_type": "the type of GPU",
-    "max_runtime": "the longest runtime of a job in minutes",
+    "account": ("The account jobs are charged to", None),
+    "partition": ("The partition of jobs that need no GPU", "%R"),
+    "gpu_partition": ("The partition of jobs that use a GPU", "%R (%G)"),
+    "gpu_type": ("The type of GPU", "%R: %G"),
+    "max_runtime": ("The longest runtime of a job in minutes", "%R: %l"),
 }
+ACCOUNTS = ("sacctmgr", "-nP", "list", "assoc")
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,7 @@ def variable(setting: str) -> str:
 
 
 def load_site(path: str | Path = SETTINGS, environ: Mapping[str, str] = os.environ) -> Site:
-    """The site's settings: those of the environment, else those of the file.
-
-    Raises:
-        UserError: an unknown key, or a value of the wrong kind.
-    """
+    """The settings of the environment, else of the file; raises UserError if one is wrong."""
     known = [field.name for field in fields(Site)]
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
@@ -108,73 +106,45 @@ def profile_site() -> Site:
         sys.exit(f"\nError: {error}\n")
 
 
-# --- asking the cluster -------------------------------------------------------------------
-
-
 def check_site(site: Site) -> None:
-    """Ask Slurm whether it would take a job with these settings, before any is submitted.
-
-    Raises:
-        UserError: it would not, or there is no Slurm here; names the setting to change.
-    """
+    """Ask Slurm if it would take a job; if not, raise UserError with the setting to change."""
     if shutil.which("sbatch") is None:
         raise UserError(
             "there is no sbatch here: run this on a login node of a Slurm cluster, or leave "
             "profiles/slurm away to run on this machine"
         )
-    _check(site, site.partition, [], "partition")
+    command = ["sbatch", "--test-only", "-t", "1", *(["-A", site.account] if site.account else [])]
+    jobs = {"partition": ["-p", site.partition] if site.partition else []}
     if site.gpu_partition:
-        kind = f"{site.gpu_type}:" if site.gpu_type else ""
-        _check(site, site.gpu_partition, [f"--gpus={kind}1"], "gpu_partition")
-
-
-def _check(site: Site, partition: str | None, extra: list[str], setting: str) -> None:
-    account = ["-A", site.account] if site.account else []
-    chosen = ["-p", partition] if partition else []
-    code, said = _ask("sbatch", "--test-only", "-t", "1", *account, *chosen, *extra, "--wrap=true")
-    if code:
-        raise UserError(refusal(said, site, setting))
+        gpu = f"{site.gpu_type}:1" if site.gpu_type else "1"
+        jobs["gpu_partition"] = ["-p", site.gpu_partition, f"--gpus={gpu}"]
+    for setting, options in jobs.items():
+        code, said = _ask(*command, *options, "--wrap=true")
+        if code:
+            raise UserError(refusal(said, site, setting))
 
 
 def refusal(said: str, site: Site, partition: str = "partition") -> str:
-    """The message for a job that Slurm refused.
-
-    Args:
-        said: what sbatch said.
-        site: the settings it refused.
-        partition: the setting that named the partition.
-    """
+    """The message for a refused job; `partition` is the setting that named its partition."""
     found = (name for pattern, name in REFUSALS if re.search(pattern, said, re.IGNORECASE))
     setting = next(found, None)
     if setting == "partition":
         setting = partition
     elif setting == "gpu_type" and partition == "partition":  # no GPU was asked for
         setting = None
-    last = said.strip().splitlines()[-1] if said.strip() else "without a reason"
+    last = (said.strip() or "without a reason").splitlines()[-1]
     message = f"Slurm refuses this study's jobs ({last}). "
     if setting is None:
         return f"{message}Its settings are in {SETTINGS}"
     value = getattr(site, setting)
     stands = "is not set" if value is None else f"is {value!r}"
-    message += (
-        f"{MEANINGS[setting]} {stands}: set {variable(setting)}, or {setting} in {SETTINGS}"
-    ).replace("the ", "The ", 1)
-    return message + _choices(setting)
-
-
-def _choices(setting: str) -> str:
-    """What the cluster offers for a setting, as the end of a message."""
+    meaning, form = MEANINGS[setting]
     user = getpass.getuser()
-    commands = {
-        "account": ["sacctmgr", "-nP", "list", "assoc", f"user={user}", "format=account"],
-        "partition": ["sinfo", "-ho", "%R"],
-        "gpu_partition": ["sinfo", "-ho", "%R (%G)"],
-        "gpu_type": ["sinfo", "-ho", "%R: %G"],
-        "max_runtime": ["sinfo", "-ho", "%R: %l"],
-    }
-    code, said = _ask(*commands[setting])
-    offered = sorted({line.strip() for line in said.splitlines() if line.strip()})
-    return f". There are: {', '.join(offered)}" if code == 0 and offered else ""
+    command = ["sinfo", "-ho", form] if form else [*ACCOUNTS, f"user={user}", "format=account"]
+    code, answer = _ask(*command)
+    offered = sorted({line.strip() for line in answer.splitlines() if line.strip()})
+    end = f". There are: {', '.join(offered)}" if code == 0 and offered else ""
+    return f"{message}{meaning} {stands}: set {variable(setting)}, or {setting} in {SETTINGS}{end}"
 
 
 def _ask(*command: str) -> tuple[int, str]:
@@ -188,10 +158,8 @@ def _ask(*command: str) -> tuple[int, str]:
 
 
 def longest_runtime(site: Site, partition: str | None) -> int | None:
-    """The longest runtime of a job in minutes; None if nothing is known to limit it.
-
-    Slurm lets a job that asks for more than its partition allows wait for ever.
-    """
+    """The longest runtime of a job in minutes; None if nothing is known to limit it."""
+    # Slurm lets a job that asks for more than its partition allows wait for ever.
     if site.max_runtime is not None:
         return site.max_runtime
     code, said = _ask("sinfo", "-h", "-o", "%P|%l", *(["-p", partition] if partition else []))
