@@ -54,15 +54,42 @@ rule stability:
         "../scripts/conditions/stability.py"
 
 
+rule measures:
+    input:
+        caches=of_refits(paths.cache),
+        # Not read: no similarity of refits that are copies of one another.
+        refits=paths.refits,
+    output:
+        measures=paths.measures,
+    log:
+        paths.log_of(f"measures/{paths.condition_name}/step{{step}}/{{prompts}}"),
+    benchmark:
+        paths.benchmark_of(f"measures/{paths.condition_name}/step{{step}}/{{prompts}}")
+    conda:
+        "../envs/compute.yaml"
+    resources:
+        mem_mb=memory("measures"),
+        runtime=minutes("measures"),
+    params:
+        spec=uses("refit_names", "null_measures"),
+    message:
+        "Comparing the heads of {wildcards.architecture}, wd {wildcards.weight_decay}, "
+        "step {wildcards.step}, by every measure"
+    script:
+        "../scripts/conditions/measures.py"
+
+
 rule adjust:
     input:
         similarity=configured(paths.similarity),
-        caches=of_refits(paths.cache),
+        measures=configured(paths.measures),
     output:
         pairs=paths.adjusted_pairs,
         without_prompts=paths.adjusted_without_prompts,
         matches=paths.adjusted_matches,
         heads=paths.adjusted_heads,
+        shared=paths.shared,
+        identity=paths.identity,
     log:
         paths.log_of(f"adjust/{paths.condition_name}/step{{step}}/{{prompts}}"),
     benchmark:
@@ -75,10 +102,35 @@ rule adjust:
     params:
         spec=uses("refit_names", "null_measures"),
     message:
-        "Adjusted stability of {wildcards.architecture}, wd {wildcards.weight_decay}, "
+        "Shared and specific parts of {wildcards.architecture}, wd {wildcards.weight_decay}, "
         "step {wildcards.step}"
     script:
         "../scripts/conditions/adjust.py"
+
+
+rule twins:
+    input:
+        caches=of_refits(paths.cache),
+        # Not read: nothing of refits that are copies of one another.
+        refits=of_refits(paths.refits),
+    output:
+        similarities=paths.twin_similarities,
+        table=paths.twins,
+    log:
+        paths.log_of("twins/{architecture}/step{step}/{prompts}"),
+    benchmark:
+        paths.benchmark_of("twins/{architecture}/step{step}/{prompts}")
+    conda:
+        "../envs/compute.yaml"
+    resources:
+        mem_mb=memory("twins"),
+        runtime=minutes("twins"),
+    params:
+        spec=uses("refit_names", "decay_labels"),
+    message:
+        "Comparing the same seeds of {wildcards.architecture} with different weight decays"
+    script:
+        "../scripts/conditions/twins.py"
 
 
 rule prefixes:

@@ -26,7 +26,8 @@ def main(job: Job) -> None:
         "prompts_sha256": sha256_file(job.input.prompts),
     }
     device = choose_device(job.spec["training.device"])
-    kept = activations(model, prompts["tokens"], device, streams=job.spec["streams"])
+    chosen = {"streams": job.spec["streams"], "documents": prompts["documents"]}
+    kept = activations(model, prompts["tokens"], device, **chosen)
     kept["weight_norm"] = weight_norm(weight_matrices(model))
     write_cache(job.output.cache, kept, provenance)
     # Snakemake starts this job once it has recorded the training.

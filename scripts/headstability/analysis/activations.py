@@ -49,6 +49,7 @@ def activations(
     device: torch.device,
     batch: int = CACHE_PROMPTS,
     streams: Sequence[str] = ("resid_mid",),
+    documents: Sequence[int] | None = None,
 ) -> xr.Dataset:
     """Patterns, z, residual streams and norms of every layer on every prompt.
 
@@ -56,8 +57,9 @@ def activations(
     `batch` prompts run at a time. The dataset, all float32 and without units, has the variables
     `_VARIABLES`, of the residual streams only `streams`. Patterns are lower triangles, row by row,
     prompts one after another. Norms are L2 norms of vectors less their mean over d_model.
-    Coordinates give the prompt, query and key of each entry, and the prompt and token of each
-    position. Layers and heads are numbered from 1.
+    Coordinates give the document of each prompt (`documents`; by default each is one of its own),
+    the prompt, query and key of each entry, and the prompt and token of each position. Layers and
+    heads are numbered from 1.
     """
     model = model.to(device)
     lengths = np.array([len(prompt) for prompt in prompts])
@@ -92,7 +94,7 @@ def activations(
                     out["z_mean"][layer, :, index] = z[row, :, :length].mean(1, dtype=np.float64)
                     for name, values in kept.items():
                         out[name][layer, positions] = values[row, :length]
-    return _label(out, prompts)
+    return _label(out, prompts, documents)
 
 
 def _flat_triangle(length: int, padded: int) -> np.ndarray:
@@ -106,7 +108,11 @@ def _centred_norm(vectors: Tensor) -> Tensor:
     return (vectors - vectors.mean(-1, keepdim=True)).norm(dim=-1)
 
 
-def _label(variables: dict[str, np.ndarray], prompts: Sequence[Sequence[int]]) -> xr.Dataset:
+def _label(
+    variables: dict[str, np.ndarray],
+    prompts: Sequence[Sequence[int]],
+    documents: Sequence[int] | None,
+) -> xr.Dataset:
     lengths = [len(prompt) for prompt in prompts]
     query, key = np.concatenate([np.tril_indices(n) for n in lengths], axis=1).astype(np.int32) + 1
     number = np.arange(1, len(prompts) + 1)
@@ -122,6 +128,7 @@ def _label(variables: dict[str, np.ndarray], prompts: Sequence[Sequence[int]]) -
             "head": np.arange(1, heads + 1),
             "prompt": number,
             "prompt_length": ("prompt", np.array(lengths), {"units": "tokens, BOS included"}),
+            "prompt_document": ("prompt", number if documents is None else np.array(documents)),
             "entry_prompt": ("entry", np.repeat(number, [triangle_entries(n) for n in lengths])),
             "query": ("entry", query),
             "key": ("entry", key),

@@ -1,110 +1,230 @@
-"""Adjusted stability of a condition (docs/statistics.md), a few prompts at a time."""
+"""Tables of every measure of a condition, from its stored similarities (docs/statistics.md)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..conventions import triangle_entries
-from ..measures import adjusted
-from ..measures.registry import MEASURES, Measure
-from ..measures.similarity import NotDefined, commonness, pairwise_stability, pooled, prompt_groups
-from .blocks import ADJUSTED_LAYER_ENTRIES, ADJUSTED_SLAB_ENTRIES
-from .refit_caches import open_refits
+from ..measures.adjusted import assignments, matched_best
+from ..measures.recurrence import same_index, shared_and_specific
+from ..measures.registry import Measure, chosen_measures
+from ..measures.similarity import NotDefined, commonness, pairwise_stability, pooled
+from .measures import versions
 
-Read = Callable[[int, int], np.ndarray]
-# From (cosines [group, refit, head, refit, head], prompts [group]) to m [anchor, refit, head].
-Match = Callable[[np.ndarray, np.ndarray], np.ndarray]
+RAW = "raw"
+# Columns that stand before the layer.
+_REFITS = ("refit_a", "refit_b", "anchor", "refit")
+# What `shared.csv` calls the value with everything, and those with a refit or a group left out.
+WHOLE, REFIT, GROUP = "", "refit", "group"
 
 
 def adjusted_tables(
-    refits: Sequence[str],
-    paths: Sequence[str | Path],
-    within: xr.DataArray,
-    prompts_in_group: np.ndarray,
-    measures: Sequence[str],
+    refits: Sequence[str], similarity: xr.Dataset, measured: xr.Dataset, names: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
-    """Adjusted stability of a condition, by layer, from the `paths` of its refits' caches.
+    """Every measure of a condition, by layer.
 
-    `within` and `prompts_in_group` are variables of `similarities.condition_similarity`; `measures`
-    chooses from `MEASURES`. The raw measure, the null (shuffled) and their difference (excess) are
-    always included. Measures of what heads write also give that of the layer's concatenated z,
-    <measure>_of_layer.
+    Args:
+        refits: names of the refits.
+        similarity: what `similarities.condition_similarity` returned.
+        measured: what `measures.condition_measures` returned.
+        names: the measures that the config chooses; the raw one, its null and those that are
+            always measured are always included.
 
     Returns:
-        `pairs`: k_l of every pair of refits (refit_a, refit_b, layer, measure, stability);
-        `without_prompts`: its mean over pairs without each group of prompts, where prompts can be
-        left out, and mean distinctness (layer, measure, group, stability);
-        `matches`: m of every head in each other refit (anchor, refit, layer, head, raw, shuffled);
-        `heads`: means over the other refits (refit, layer, head, raw, shuffled, excess, bos_mass).
-        Undefined values are empty: null and split of one prompt, CKA of fewer than 4 positions.
+        `pairs`: k_l of every pair of refits, once, by measure (refit_a, refit_b, layer, measure,
+        stability); measures are raw, shuffled (the null), excess, cut (raw, cut like the null;
+        where prompts differ in length), those of `measures.MEASURES`, and of what heads write also
+        that of the layer's concatenated z, <measure>_of_layer, and its null;
+        `without_prompts`: the mean over pairs without each group of prompts, where prompts can be
+        left out, and that of distinctness (layer, measure, group, stability);
+        `matches`: m of every head in every other refit (anchor, refit, layer, head, raw, text,
+        shuffled);
+        `heads`: of every head of every refit, over the other refits (refit, layer, head, raw, text,
+        shuffled, excess), its commonness with the layer's other heads by raw and text similarity
+        (commonness, commonness_text), and bos_mass;
+        `shared`: what refits share and what is specific to heads, by measure with a similarity of
+        its own: `recurrence.STATISTICS` with everything, without each refit and without each group
+        of prompts (layer, measure, statistic, left_out (empty, refit or group), unit, value);
+        `identity`: share of assigned heads with the same index (refit_a, refit_b, layer, measure,
+        same_index).
+        Undefined values are empty.
     """
-    written = any(MEASURES[name].outputs for name in measures)
-    caches = open_refits(refits, paths, ["pattern", "z"] if written else ["pattern"])
     tables: dict[str, list[pd.DataFrame]] = {}
-    for layer in range(caches[0].sizes["layer"]):
-        found = _layer(caches, within.isel(layer=layer).values, prompts_in_group, measures, layer)
-        for name, part in _label(found, np.array(refits), layer + 1).items():
+    measures = {RAW: Measure(), **chosen_measures(names)}
+    for layer in range(measured.sizes["layer"]):
+        one = _Layer(similarity.isel(layer=layer), measured.isel(layer=layer), measures)
+        for name, part in one.tables(np.array(refits)).items():
+            part.insert(sum(column in _REFITS for column in part), "layer", layer + 1)
             tables.setdefault(name, []).append(part)
     return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
 
 
-@dataclass
 class _Layer:
-    """The results for one layer."""
+    """The measures of one layer.
 
-    # By measure: k_l [refit, refit]; its mean over pairs without each group of prompts [group]; of
-    # the raw measure and the null m [anchor, refit, head].
-    pairs: dict[str, np.ndarray] = field(default_factory=dict)
-    without: dict[str, np.ndarray] = field(default_factory=dict)
-    match: dict[str, np.ndarray] = field(default_factory=dict)
-    bos_mass: np.ndarray | None = None  # [refit, head]
+    Attributes:
+        pairs: k_l by measure, [refit, refit].
+        without: its mean over pairs without each group, by measure, [group].
+        match: m by measure, [anchor, refit, head].
+        common: commonness with other heads by measure, [refit, head].
+    """
 
+    def __init__(
+        self, similarity: xr.Dataset, measured: xr.Dataset, measures: dict[str, Measure]
+    ) -> None:
+        self._raw, self._measured, self._measures = similarity["within"], measured, measures
+        self._counts = similarity["prompts_in_group"].values
+        self._refits, self._heads = self._raw.shape[1:3]
+        self.pairs: dict[str, np.ndarray] = {}
+        self.without: dict[str, np.ndarray] = {}
+        for name, measure in measures.items():
+            self._measure(name, measure)
+        self._null()
+        self.match = {name: self._best(name) for name in (RAW, "text")}
+        self.match["shuffled"] = measured["null_match"].values.astype(np.float64)
+        self.common = {name: self._commonness(name) for name in (RAW, "text")}
 
-def _layer(
-    caches: Sequence[xr.Dataset],
-    within: np.ndarray,
-    counts: np.ndarray,
-    measures: Sequence[str],
-    layer: int,
-) -> _Layer:
-    """Every measure of one layer; `within` is [group, refit, head, refit, head]."""
-    found = _Layer()
-    within = within.astype(np.float64)
-    refits, heads = within.shape[1:3]
-    entries = triangle_entries(caches[0]["prompt_length"].values)
-    read = _reader(caches, layer, entries)
-    groups = prompt_groups(len(entries))
+    def versions(self, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Cosines and counts of a measure, with all prompts and without each group."""
+        if name == RAW or self._measures[name].raw_similarity:
+            return versions(self._raw, self._counts, "group")
+        stored = self._measured[name]
+        return versions(stored, self._counts, str(stored.dims[0]).replace("refit", ""))
 
-    def note(name: str, match: Match, cosines: np.ndarray) -> None:
-        try:
-            found.pairs[name] = pairwise_stability(match(cosines, counts))
-        except NotDefined:
-            found.pairs[name] = np.full((refits, refits), np.nan)
-        found.without[name] = _without(lambda c, n: _stability(match, c, n), cosines, counts)
+    def _measure(self, name: str, measure: Measure) -> None:
+        def stability(cosines: np.ndarray, counts: np.ndarray) -> np.ndarray:
+            return pairwise_stability(measure.match(cosines, counts))
 
-    found.match["raw"] = adjusted.matched_best(within, counts)
-    note("raw", adjusted.matched_best, within)
-    _null(found, read, entries, groups, within.shape)
-    for values in (found.pairs, found.without):
-        values["excess"] = values["raw"] - values["shuffled"]
-    for name, measure in MEASURES.items():
-        if name not in measures:
-            continue
+        empty = np.full((self._refits, self._refits), np.nan)
+        whole, *left = [_guarded(stability, *one, empty) for one in self.versions(name)]
+        self.pairs[name] = whole
+        if left:
+            self.without[name] = np.array([_mean_of_pairs(pairs) for pairs in left])
         if measure.outputs:
-            _outputs(found, name, measure, caches, layer)
-        elif measure.raw_similarity:
-            note(name, measure.match, within)
-        else:
-            slabs = _slabs(read, entries)
-            slabs = measure.patterns(slabs) if measure.patterns else slabs
-            note(name, measure.match, measure.compare(slabs, groups).reshape(within.shape))
-    found.bos_mass = adjusted.bos_mass(_slabs(read, entries)).reshape(refits, heads)
-    found.without["distinctness"] = _without(_distinctness, within, counts)
-    return found
+            of_layer = f"{name}_of_layer"
+            for kind in (of_layer, f"{of_layer}_shuffled"):
+                if kind in self._measured:
+                    self.pairs[kind] = self._measured[kind].values.astype(np.float64)
+        if name == RAW:
+            distinct = [_guarded(_distinctness, *one, np.nan) for one in self.versions(name)]
+            self.without["distinctness"] = np.array(distinct[1:])
+
+    def _null(self) -> None:
+        """The prompt-shuffled null and the excess over it, both on the same patterns."""
+        base = RAW
+        for kind, name in {"null": "shuffled", "cut": "cut"}.items():
+            if f"{kind}_stability" in self._measured:
+                stored = self._measured[f"{kind}_stability"].values.astype(np.float64)
+                self.pairs[name] = stored[0]
+                self.without[name] = np.array([_mean_of_pairs(pairs) for pairs in stored[1:]])
+                base = name if name == "cut" else base
+        for values in (self.pairs, self.without):
+            values["excess"] = values[base] - values["shuffled"]
+
+    def _best(self, name: str) -> np.ndarray:
+        empty = np.full((self._refits, self._refits, self._heads), np.nan)
+        return _guarded(matched_best, *next(self.versions(name)), empty)
+
+    def _commonness(self, name: str) -> np.ndarray:
+        own = np.arange(self._refits)
+        return commonness(pooled(*next(self.versions(name)))[own, :, own, :])[1]
+
+    def tables(self, names: np.ndarray) -> dict[str, pd.DataFrame]:
+        """Tables of the layer; the caller adds its number."""
+        one, other = np.triu_indices(len(names), 1)
+        ends = {"refit_a": names[one], "refit_b": names[other]}
+        pairs = [
+            pd.DataFrame({**ends, "measure": name, "stability": values[one, other]})
+            for name, values in self.pairs.items()
+        ]
+        without = [
+            pd.DataFrame({"measure": name, "group": np.arange(1, len(v) + 1), "stability": v})
+            for name, v in self.without.items()
+        ]
+        others = ~np.eye(len(names), dtype=bool)
+        anchor, refit = np.nonzero(others)
+        heads = np.arange(1, self._heads + 1)
+        matches = {
+            "anchor": names[anchor].repeat(len(heads)),
+            "refit": names[refit].repeat(len(heads)),
+            "head": np.tile(heads, len(anchor)),
+            **{name: m[anchor, refit].ravel() for name, m in self.match.items()},
+        }
+        of_heads = {"refit": names.repeat(len(heads)), "head": np.tile(heads, len(names))}
+        for name, match in self.match.items():
+            of_heads[name] = match.mean(axis=1, where=others[..., None]).ravel()
+        excess = self._excess_of_heads(others)
+        of_heads |= {"excess": excess, "commonness": self.common[RAW].ravel()}
+        of_heads["commonness_text"] = self.common["text"].ravel()
+        of_heads["bos_mass"] = self._measured["bos_mass"].values.astype(np.float64).ravel()
+        shared, identity = self._shared(names)
+        return {
+            "pairs": pd.concat(pairs),
+            "without_prompts": pd.concat(without),
+            "matches": pd.DataFrame(matches),
+            "heads": pd.DataFrame(of_heads),
+            "shared": shared,
+            "identity": identity,
+        }
+
+    def _excess_of_heads(self, others: np.ndarray) -> np.ndarray:
+        """Best match less its null, on the same patterns, [refit x head]."""
+        cut = self._measured.get("cut_match")
+        match = self.match[RAW] if cut is None else cut.values.astype(np.float64)
+        excess = match - self.match["shuffled"]
+        return excess.mean(axis=1, where=others[..., None]).ravel()
+
+    def _shared(self, names: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """What refits share and what is specific to heads, and how often indices agree."""
+        one, other = np.triu_indices(len(names), 1)
+        rows, identity = [], []
+        for name, measure in self._measures.items():
+            if name != RAW and measure.raw_similarity:
+                continue
+            for group, version in enumerate(self.versions(name)):
+                try:
+                    similarity = pooled(*version)
+                except NotDefined:
+                    similarity = np.full(self._raw.shape[1:], np.nan)
+                if np.isnan(similarity).any():
+                    continue
+                chosen = assignments(similarity)
+                found = shared_and_specific(similarity, chosen, dealt=group == 0)
+                labels = [(GROUP, str(group))] if group else [(WHOLE, "")]
+                labels += [] if group else [(REFIT, refit) for refit in names]
+                for statistic, values in found.items():
+                    numbers = [values.value] if group else [values.value, *values.refits]
+                    rows += [
+                        (name, statistic, *label, float(number))
+                        for label, number in zip(labels, numbers, strict=True)
+                    ]
+                if not group:
+                    same = same_index(chosen)
+                    ends = {"refit_a": names[one], "refit_b": names[other], "measure": name}
+                    identity.append(pd.DataFrame({**ends, "same_index": same[one, other]}))
+        columns = ["measure", "statistic", "left_out", "unit", "value"]
+        kept = ["refit_a", "refit_b", "measure", "same_index"]
+        agreement = pd.concat(identity) if identity else pd.DataFrame(columns=kept)
+        return pd.DataFrame(rows, columns=columns), agreement
+
+
+def _guarded(
+    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray | float],
+    cosines: np.ndarray,
+    counts: np.ndarray,
+    otherwise: np.ndarray | float,
+) -> np.ndarray | float:
+    """A statistic, or what takes its place where no prompt is left, or none in one half."""
+    try:
+        return statistic(cosines, counts)
+    except NotDefined:
+        return otherwise
+
+
+def _mean_of_pairs(pairs: np.ndarray) -> float:
+    """S_l over all anchors: the mean over pairs of refits."""
+    return float(pairs[~np.eye(len(pairs), dtype=bool)].mean())
 
 
 def _distinctness(cosines: np.ndarray, counts: np.ndarray) -> float:
@@ -112,117 +232,3 @@ def _distinctness(cosines: np.ndarray, counts: np.ndarray) -> float:
     own = np.arange(cosines.shape[1])
     common, _ = commonness(pooled(cosines, counts)[own, :, own, :])
     return float(1 - common.mean())
-
-
-def _stability(match: Match, cosines: np.ndarray, counts: np.ndarray) -> float:
-    """S_l over all anchors: the mean over pairs of refits."""
-    pairs = pairwise_stability(match(cosines, counts))
-    return float(pairs[~np.eye(len(pairs), dtype=bool)].mean())
-
-
-def _without(
-    statistic: Callable[[np.ndarray, np.ndarray], float], cosines: np.ndarray, counts: np.ndarray
-) -> np.ndarray:
-    """A statistic without each group of prompts, [group]; NaN where it is not defined."""
-
-    def guarded(c: np.ndarray, n: np.ndarray) -> float:
-        try:
-            return statistic(c, n)
-        except NotDefined:  # no prompt is left, or none in one half of a split
-            return np.nan
-
-    return adjusted.without_prompts(guarded, cosines, counts)
-
-
-def _null(
-    found: _Layer, read: Read, entries: np.ndarray, groups: np.ndarray, shape: tuple[int, ...]
-) -> None:
-    """The prompt-shuffled null: the mean over shifts; NaN with one prompt."""
-    refits, heads = shape[1:3]
-    found.match["shuffled"] = np.full((refits, refits, heads), np.nan)
-    found.without["shuffled"] = np.full(shape[0], np.nan)
-    if len(entries) > 1:
-        at_once = max(1, ADJUSTED_SLAB_ENTRIES // int(refits * heads * entries.max()))
-        best, matches, without = adjusted.matched_best, [], []
-        for shift in map(int, adjusted.null_shifts(len(entries))):
-            cosines, counts = adjusted.shuffled_mean_cosine(read, entries, shift, groups, at_once)
-            cosines = cosines.reshape(shape)
-            matches.append(best(cosines, counts))
-            without.append(_without(lambda c, n: _stability(best, c, n), cosines, counts))
-        found.match["shuffled"] = np.mean(matches, axis=0)
-        found.without["shuffled"] = np.mean(without, axis=0)
-    found.pairs["shuffled"] = pairwise_stability(found.match["shuffled"])
-
-
-def _outputs(
-    found: _Layer, name: str, measure: Measure, caches: Sequence[xr.Dataset], layer: int
-) -> None:
-    """Similarity of what heads write, one by one and all heads of the layer together."""
-    refits, one = len(caches), np.array([1])
-
-    def z(refit: int) -> np.ndarray:
-        return caches[refit]["z"].isel(layer=layer).values
-
-    def together(refit: int) -> np.ndarray:
-        heads = z(refit)
-        return heads.transpose(1, 0, 2).reshape(1, heads.shape[1], -1)
-
-    of_layer = f"{name}_of_layer"
-    found.pairs[name] = found.pairs[of_layer] = np.full((refits, refits), np.nan)
-    try:
-        similarity = measure.outputs(z, refits)
-        found.pairs[name] = pairwise_stability(measure.match(similarity[None], one))
-        found.pairs[of_layer] = measure.outputs(together, refits)[:, 0, :, 0]
-    except NotDefined:
-        return
-
-
-def _reader(caches: Sequence[xr.Dataset], layer: int, entries: np.ndarray) -> Read:
-    """A function that reads one layer's patterns of prompts first to last - 1, [row, entry]."""
-    starts = np.append(0, np.cumsum(entries))
-
-    def columns(first: int, last: int) -> np.ndarray:
-        chosen = slice(int(starts[first]), int(starts[last]))
-        parts = [cache["pattern"].isel(layer=layer, entry=chosen).values for cache in caches]
-        return np.concatenate(parts)
-
-    if len(caches) * caches[0].sizes["head"] * int(starts[-1]) > ADJUSTED_LAYER_ENTRIES:
-        return columns
-    whole = columns(0, len(entries))
-    return lambda first, last: whole[:, starts[first] : starts[last]]
-
-
-def _slabs(read: Read, entries: np.ndarray) -> Iterator[adjusted.Slab]:
-    """Patterns of all prompts in order, a few whole prompts at a time."""
-    rows = len(read(0, 1))
-    size = max(1, ADJUSTED_SLAB_ENTRIES // int(rows * entries.max()))
-    for first in range(0, len(entries), size):
-        last = min(first + size, len(entries))
-        yield read(first, last), entries[first:last]
-
-
-def _label(found: _Layer, names: np.ndarray, layer: int) -> dict[str, pd.DataFrame]:
-    """The tables of one layer."""
-    one, other = np.triu_indices(len(names), 1)
-    pairs = pd.DataFrame({"refit_a": names[one], "refit_b": names[other], "layer": layer})
-    ends = list(pairs)
-    pairs = pairs.assign(**{name: values[one, other] for name, values in found.pairs.items()})
-    pairs = pairs.melt(ends, var_name="measure", value_name="stability")
-    without = pd.DataFrame(found.without)
-    without = without.assign(layer=layer, group=without.index + 1)
-    without = without.melt(["layer", "group"], var_name="measure", value_name="stability")
-    others = ~np.eye(len(names), dtype=bool)
-    anchor, refit = np.nonzero(others)
-    count = found.bos_mass.shape[1]
-    matches = pd.DataFrame({"anchor": names[anchor].repeat(count)})
-    matches = matches.assign(refit=names[refit].repeat(count), layer=layer)
-    heads = pd.DataFrame({"refit": names.repeat(count), "layer": layer})
-    for table in (matches, heads):
-        table["head"] = table.index % count + 1
-    for name, match in found.match.items():
-        matches[name] = match[anchor, refit].ravel()
-        heads[name] = match.mean(axis=1, where=others[..., None]).ravel()
-    heads["excess"] = heads["raw"] - heads["shuffled"]
-    heads["bos_mass"] = found.bos_mass.ravel()
-    without = without[["layer", "measure", "group", "stability"]]
-    return {"pairs": pairs, "without_prompts": without, "matches": matches, "heads": heads}

@@ -9,7 +9,7 @@ import xarray as xr
 
 from ..conventions import triangle_entries
 from ..errors import DamagedFile
-from ..measures.similarity import similarities
+from ..measures.similarity import prompt_groups, similarities
 from ..storage.stores import open_cache, verify_cache
 from .blocks import SLAB_ENTRIES
 from .refit_caches import open_refits
@@ -55,7 +55,8 @@ def condition_similarity(
     """
     caches = open_refits(refits, paths, ["pattern"])
     slabs = pattern_slabs(caches)
-    within, across, prompts = similarities(slabs, caches[0].sizes["prompt"])
+    groups = prompt_groups(caches[0]["prompt_document"].values)
+    within, across, prompts = similarities(slabs, groups)
     layers, heads = caches[0].sizes["layer"], caches[0].sizes["head"]
     sizes = (len(caches), heads)
     within = within.astype(np.float32).reshape(layers, -1, *sizes, *sizes)
@@ -87,14 +88,16 @@ def condition_similarity(
     return dataset, provenance
 
 
-def open_similarity(path: str | Path, condition: str, refits: Sequence[str]) -> xr.Dataset:
-    """Open and verify the similarities of a condition, such as deep/wd0.1.
+def open_similarity(
+    path: str | Path, condition: str, refits: Sequence[str], names: Sequence[str] = ()
+) -> xr.Dataset:
+    """Open the similarities of a condition, such as deep/wd0.1, and verify `names`, or all.
 
     Raises UserError if the file is missing, and DamagedFile if it has changed or is of other
     refits.
     """
     dataset = open_cache(path)
-    verify_cache(path, dataset, ["within", "across"])
+    verify_cache(path, dataset, list(names or map(str, dataset.data_vars)))
     found = (dataset.attrs["condition"], dataset.attrs["refits"])
     if found != (condition, list(refits)):
         raise DamagedFile(path, f"it holds {found[0]}, refits {', '.join(found[1])}")

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from ..measures.cka import cka
+from ..measures.head_cka import shuffled_cka
+from ..measures.similarity import NotDefined
 from .refit_caches import open_refits
 
 NORMS = ("attention_out_norm", "resid_mid_norm")
@@ -18,14 +21,17 @@ def residual_pairs(
     """CKA of streams, such as resid_mid, of every pair of refits, from the cache of each.
 
     Returns refit_a, refit_b (each pair once), layer, stream, positions (how many vectors were
-    compared), kernel, estimator, cka.
+    compared), kernel, estimator, cka. Estimator `shuffled` of the linear kernel is the debiased one
+    with prompts shuffled: what position alone gives (empty with one prompt or under 4 positions).
     """
     caches = open_refits(refits, paths, streams)
+    lengths = caches[0]["prompt_length"].values
     names, (one, other) = np.array(refits), np.triu_indices(len(refits), 1)
     tables = []
     for stream in streams:
         for layer in range(caches[0].sizes["layer"]):
             found = cka((cache[stream].isel(layer=layer).values for cache in caches), threads)
+            found["linear", "shuffled"] = _shuffled(caches, stream, layer, lengths)
             for (kernel, estimator), values in found.items():
                 table = {
                     "refit_a": names[one],
@@ -39,6 +45,19 @@ def residual_pairs(
                 }
                 tables.append(pd.DataFrame(table))
     return pd.concat(tables, ignore_index=True)
+
+
+def _shuffled(
+    caches: Sequence[xr.Dataset], stream: str, layer: int, lengths: np.ndarray
+) -> np.ndarray:
+    def centred(refit: int) -> np.ndarray:
+        values = caches[refit][stream].isel(layer=layer).values.astype(np.float64)
+        return values - values.mean(axis=1, keepdims=True)
+
+    try:
+        return shuffled_cka(centred, len(caches), lengths)
+    except NotDefined:
+        return np.full((len(caches), len(caches)), np.nan)
 
 
 def stream_norms(refits: Sequence[str], paths: Sequence[str | Path]) -> pd.DataFrame:

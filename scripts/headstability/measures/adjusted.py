@@ -1,5 +1,6 @@
-"""Head stability without its known biases (docs/statistics.md, "Adjusted measures"). Arrays only.
+"""Head stability with one step changed, and its null. Arrays only.
 
+(docs/statistics.md, "Descriptions of stability".)
 A slab is (rows [..., row, entry], entries [prompt]): packed triangles of a few whole prompts, one
 row for each head of each refit, as `similarity.similarities` takes them. Similarities are kept by
 group of prompts, because setting a group's count to 0 then deletes it: the same arrays `cosines`
@@ -86,10 +87,20 @@ def matched_split(cosines: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def matched_one_to_one(cosines: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Match m when no two heads may share one: the assignment of largest total similarity."""
+    similarity = pooled(cosines, counts)
+    return _scored(similarity, assignments(similarity))
+
+
+def assignments(similarity: np.ndarray) -> np.ndarray:
+    """The partner of every head when no two heads of a refit may share one (Kuhn 1955).
+
+    Returns:
+        [refit, other refit, head]: the other refit's head (from 0), of the assignment of largest
+        total similarity; -1 where both refits are the same.
+    """
     # Imported here: the config names measures, so otherwise every start would take 0.3 s longer.
     from scipy.optimize import linear_sum_assignment  # noqa: PLC0415
 
-    similarity = pooled(cosines, counts)
     refits, heads = similarity.shape[:2]
     chosen = np.full((refits, refits, heads), -1)
     for one in range(refits):
@@ -97,7 +108,7 @@ def matched_one_to_one(cosines: np.ndarray, counts: np.ndarray) -> np.ndarray:
             rows, columns = linear_sum_assignment(similarity[one, :, other], maximize=True)
             chosen[one, other, rows] = columns
             chosen[other, one, columns] = rows
-    return _scored(similarity, chosen)
+    return chosen
 
 
 def _scored(similarity: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -143,22 +154,24 @@ def shuffled_mean_cosine(
     shift: int,
     groups: np.ndarray,
     at_once: int = 8,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Cosine of every row on prompt p with every row on prompt p + shift (cyclically).
 
     Both patterns are cut to the shorter prompt: row by row packing makes the top-left block of
-    a triangle its first entries.
+    a triangle its first entries. A group that is left out is so in both roles.
 
     Args:
-        read: read(first, last) gives the rows of prompts first to last - 1, [..., row, entry].
+        read: read(first, last) gives the rows of prompts first to last - 1, [row, entry].
         entries: entries of each prompt, [prompt].
         shift: prompts to shift the second row by; not a multiple of their number.
         groups: group of each prompt from 0, none left out, [prompt].
         at_once: prompts held at once, on either side.
 
     Returns:
-        s, [..., group of the first row's prompt, row, shifted row], float64, not symmetric;
-        prompts in each group, [group].
+        With all prompts, then without each group, [1 + group, row, shifted row], float64, not
+        symmetric; and the cosines of the same cut patterns on the same prompt, of the same shape,
+        or None where all prompts are equally long, so that nothing is cut. Both are NaN where no
+        pair of prompts is left.
 
     Raises:
         ValueError: a group has no prompt, or the shift leaves prompts in place.
@@ -166,25 +179,38 @@ def shuffled_mean_cosine(
     prompts = len(entries)
     if shift % prompts == 0:
         raise ValueError(f"a shift by {shift} leaves {prompts} prompts in place")
-    counts = _counts(groups)
-    total = None
+    count = len(_counts(groups))
+    even = len(set(entries.tolist())) == 1
+    sums: list[np.ndarray] = []
+    pairs = np.zeros(1 + count)
     for first in range(0, prompts, at_once):
         ours = np.arange(first, min(first + at_once, prompts))
         theirs = (ours + shift) % prompts
         rows = read(first, int(ours[-1]) + 1)
         pieces = np.split(theirs, np.flatnonzero(np.diff(theirs) < 0) + 1)
         others = np.concatenate([read(int(part[0]), int(part[-1]) + 1) for part in pieces], axis=-1)
-        if total is None:
-            total = _sums(rows, counts)
+        if not sums:
+            shape = (1 + count, len(rows), len(rows))
+            sums = [np.zeros(shape) for _ in range(1 if even else 2)]
         start, other_start = 0, 0
         for one, other in zip(ours, theirs, strict=True):
             shared = np.array([min(entries[one], entries[other])])
             left = unit_prompts(rows[..., start : start + shared[0]], shared)
             right = unit_prompts(others[..., other_start : other_start + shared[0]], shared)
-            total[..., groups[one], :, :] += cross(left, right)
+            # Position 0 collects all pairs, the others those that lose the group.
+            places = [0, *(1 + place for place in {groups[one], groups[other]})]
+            pairs[places] += 1
+            products = [cross(left, right)]
+            if not even:
+                products.append((cross(left, left) + cross(right, right)) / 2)
+            for total, product in zip(sums, products, strict=True):
+                total[places] += product
             start += entries[one]
             other_start += entries[other]
-    return total / counts[:, None, None], counts
+    kept = np.concatenate([pairs[:1], pairs[0] - pairs[1:]])
+    scale = np.divide(1.0, kept, out=np.full_like(kept, np.nan), where=kept > 0)
+    found = [np.concatenate([t[:1], t[0] - t[1:]]) * scale[:, None, None] for t in sums]
+    return found[0], None if even else found[1]
 
 
 def normalised_excess(stability: np.ndarray, null: np.ndarray) -> np.ndarray:
@@ -209,11 +235,6 @@ def centred(slabs: Iterable[Slab]) -> Iterator[Slab]:
         )
         keep = rest > LEAST_DEVIATION**2 * whole
         yield difference * np.repeat(keep, entries, axis=-1), entries
-
-
-def centred_chance(refits: int, heads: int) -> float:
-    """Mean centred similarity of unrelated heads: -1/(R H - 1)."""
-    return -1 / (refits * heads - 1)
 
 
 def sink_free(slabs: Iterable[Slab]) -> Iterator[Slab]:

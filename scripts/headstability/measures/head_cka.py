@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .adjusted import null_shifts
 from .similarity import NotDefined, cross
 
 # A head whose outputs vary by less than this share of their length writes a constant.
@@ -80,3 +81,58 @@ def _hsic(
         - count / (count - 2) * (squares @ other_squares.T)
         + np.outer(squares.sum(axis=1), other_squares.sum(axis=1)) / ((count - 1) * (count - 2))
     )
+
+
+def shuffled_cka(
+    read: Callable[[int], np.ndarray],
+    refits: int,
+    lengths: np.ndarray,
+    refits_at_once: int = 8,
+) -> np.ndarray:
+    """Debiased linear CKA of layers with the prompts of one of them shuffled, the mean over shifts.
+
+    Position t of prompt p is compared with position t of prompt p + shift, as far as both prompts
+    reach; shifts are those of `adjusted.null_shifts`. What is left is due to position alone.
+
+    Args:
+        read: read(refit) gives what a refit's layer writes, [position, feature].
+        refits: how many there are.
+        lengths: positions of each prompt, [prompt].
+        refits_at_once: refits held in memory, besides one more.
+
+    Returns:
+        [refit, refit], symmetric, NaN on the diagonal.
+
+    Raises:
+        NotDefined: one prompt alone, or fewer than 4 positions.
+    """
+    if len(lengths) < 2:
+        raise NotDefined("the shuffled null needs at least two prompts")
+    starts = np.cumsum(lengths) - lengths
+    found = []
+    for shift in map(int, null_shifts(len(lengths))):
+        partner = np.roll(np.arange(len(lengths)), -shift)
+        shared = np.minimum(lengths, lengths[partner])
+        ours = _positions(starts, shared)
+        theirs = _positions(starts[partner], shared)
+        values = np.full((refits, refits), np.nan)
+        for first in range(0, refits, refits_at_once):
+            held = range(first, min(first + refits_at_once, refits))
+            left = [_features(read(one)[None, ours]) for one in held]
+            own = [_hsic(*features, *features)[0, 0] for features in left]
+            for other in range(first + 1, refits):
+                right = _features(read(other)[None, theirs])
+                itself = _hsic(*right, *right)[0, 0]
+                for one, features, norm in zip(held, left, own, strict=True):
+                    if one < other:
+                        shared = _hsic(*features, *right)[0, 0]
+                        scale = norm * itself
+                        cka = shared / np.sqrt(scale) if scale > 0 else 0.0
+                        values[one, other] = values[other, one] = cka
+        found.append(values)
+    return np.mean(found, axis=0)
+
+
+def _positions(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Indices of the first positions of each prompt, `lengths` of them."""
+    return np.concatenate([s + np.arange(n) for s, n in zip(starts, lengths, strict=True)])

@@ -57,12 +57,17 @@ def cross(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return total
 
 
-def prompt_groups(prompts: int) -> np.ndarray:
-    """The group of each prompt, counted from 0: 20 groups, one prompt each if there are fewer.
+def prompt_groups(documents: np.ndarray) -> np.ndarray:
+    """The group of each prompt, counted from 0: 20 groups of whole documents, or one per document.
 
-    Prompts 1, 21, 41, ... are group 0, so even group numbers hold the odd prompts. [prompt].
+    The document that appears k-th is in group k modulo 20, so even group numbers hold the odd ones.
+
+    Args:
+        documents: the document each prompt is from, any numbers, [prompt].
     """
-    return np.arange(prompts) % min(GROUPS, prompts)
+    _, first, index = np.unique(documents, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first, kind="stable"), kind="stable")
+    return rank[index] % min(GROUPS, max(len(first), 1))
 
 
 def add_groups(
@@ -87,14 +92,14 @@ def add_groups(
 
 
 def similarities(
-    slabs: Iterable[tuple[np.ndarray, np.ndarray]], prompts: int
+    slabs: Iterable[tuple[np.ndarray, np.ndarray]], groups: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cosine of every pair of heads, averaged over prompts, in one pass over the patterns.
 
     Args:
         slabs: all prompts in order, a few whole ones at a time, as (rows [layer, row, entry],
             entries [prompt]); rows are the same in every slab.
-        prompts: how many there are.
+        groups: the group of each prompt from 0, none left out, [prompt].
 
     Returns:
         Cosines between the heads of one layer, by group of prompts, [layer, group, row, row];
@@ -104,7 +109,7 @@ def similarities(
     Raises:
         ValueError: the slabs hold more or fewer prompts, or none.
     """
-    groups = prompt_groups(prompts) if prompts else np.empty(0, dtype=int)
+    prompts = len(groups)
     counts = np.bincount(groups)
     within = across = np.empty(0)
     done = 0

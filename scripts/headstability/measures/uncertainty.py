@@ -28,7 +28,7 @@ class Estimate:
     value: np.ndarray
     se_refit: np.ndarray
     se_prompt: np.ndarray
-    degrees: int
+    degrees: float | np.ndarray
     sample: int
 
     @property
@@ -205,9 +205,20 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float:
     return float(stats.pearsonr(x, y).statistic) if _vary(x, y) else float("nan")
 
 
-def kendall_tau_b(x: np.ndarray, y: np.ndarray) -> float:
-    """Kendall's tau_b; NaN with fewer than 3 values or where one side does not vary."""
-    return float(stats.kendalltau(x, y, variant="b").statistic) if _vary(x, y) else float("nan")
+def kendall_tau_b(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Kendall's tau_b over the last axis, [...] of [..., value].
+
+    NaN with fewer than 3 values or where one side does not vary.
+    """
+    x, y = np.broadcast_arrays(x, y)
+    if x.shape[-1] < 3:
+        return np.full(x.shape[:-1], np.nan)[()]
+    one, other = np.triu_indices(x.shape[-1], 1)
+    by_x, by_y = (np.sign(values[..., one] - values[..., other]) for values in (x, y))
+    # Pairs that are tied in x do not count for x, those tied in y not for y.
+    untied = np.abs(by_x).sum(axis=-1) * np.abs(by_y).sum(axis=-1)
+    out = np.full(x.shape[:-1], np.nan)
+    return np.divide((by_x * by_y).sum(axis=-1), np.sqrt(untied), out=out, where=untied > 0)[()]
 
 
 def _vary(x: np.ndarray, y: np.ndarray) -> bool:

@@ -1,17 +1,24 @@
-"""From estimates to verdicts (docs/statistics.md, "Verdicts"). Arrays only."""
+"""From effects to verdicts (docs/statistics.md, "Verdicts"). Arrays only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .uncertainty import LEVEL, Estimate
+from .uncertainty import LEVEL, Estimate, Replicated
 
-SUPPORTED = "supported"
-NOT_SUPPORTED = "not supported"
+LARGER = "larger than delta"
+OPEN = "positive, size open"
+SMALLER = "smaller than delta"
+REVERSED = "reversed"
 INCONCLUSIVE = "inconclusive"
-# Fewer refits (or, pooled, conditions) never give a verdict.
+WORDS = (LARGER, OPEN, SMALLER, REVERSED, INCONCLUSIVE)
+# Fewer refits never give a verdict.
 LEAST_SAMPLE = 4
+# One-sided level of every test.
+ALPHA = (1 - LEVEL) / 2
+# The one-sided hypotheses behind the words, in the order of columns of p-values.
+HYPOTHESES = (LARGER, OPEN, SMALLER, REVERSED)
 
 
 @dataclass(frozen=True)
@@ -20,48 +27,64 @@ class Part:
 
     Attributes:
         name: what is estimated.
-        estimate: the quantity, [...].
-        delta: smallest effect of interest, in the quantity's unit, at least 0.
-        level: level of the two-sided interval; the one-sided tests have (1 - level) / 2.
+        effect: the quantity, [...], with its leave-one-out values.
+        delta: smallest effect of interest, in the quantity's unit, at least 0, with its
+            leave-one-out values where it is a share of a range that is itself estimated.
+        level: level of the two-sided interval.
+        required: whether the claim rests on it; otherwise it is only shown.
     """
 
     name: str
-    estimate: Estimate
-    delta: float
+    effect: Replicated
+    delta: Replicated | float = 0.0
     level: float = LEVEL
+    required: bool = True
+
+    @property
+    def estimate(self) -> Estimate:
+        """The quantity with its standard errors."""
+        return self.effect.estimate()
+
+    def p_values(self) -> np.ndarray:
+        """One-sided p of each of HYPOTHESES (`p_values`), [4, ...]."""
+        return p_values(self.estimate, self.above_delta(), self.level)
 
     def verdict(self) -> np.ndarray:
-        """Supported, not supported or inconclusive, [...].
+        """The word that its own interval gives, [...]."""
+        return words(self.p_values())
 
-        Supported: the interval's lower end is above 0 and the estimate at least delta. Not
-        supported: its upper end is below delta. Inconclusive otherwise, and always for fewer
-        than 4 refits.
-        """
-        low, high = self.estimate.interval(self.level)
-        enough = self.estimate.sample >= LEAST_SAMPLE
-        supported = enough & (low > 0) & (self.estimate.value >= self.delta)
-        refuted = enough & (high < self.delta)
-        return np.where(supported, SUPPORTED, np.where(refuted, NOT_SUPPORTED, INCONCLUSIVE))
-
-    def p_value(self) -> np.ndarray:
-        """One-sided p against "not positive", [...]."""
-        return self.estimate.p_above(0.0)
+    def above_delta(self) -> Estimate:
+        """The quantity less the smallest effect of interest."""
+        return (self.effect - _replicated(self.delta, self.effect)).estimate()
 
 
-def claim_verdict(parts: Sequence[Part]) -> np.ndarray:
-    """Verdict of a claim of several parts (intersection-union, no correction), [...].
+def _arrays(values: Replicated) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return values.value, values.refits, values.prompts
 
-    Supported if all parts are, not supported if any is not, else inconclusive.
+
+def p_values(effect: Estimate, above: Estimate, level: float = LEVEL) -> np.ndarray:
+    """One-sided p of each of HYPOTHESES from an effect and the effect less delta, [4, ...].
+
+    NaN with fewer than 4 refits or without an interval. Where the effect's interval has another
+    level than 95 %, p of the two positive hypotheses is scaled so that .025 is its lower end.
     """
-    verdicts = np.array([part.verdict() for part in parts])
-    supported = (verdicts == SUPPORTED).all(axis=0)
-    refuted = (verdicts == NOT_SUPPORTED).any(axis=0)
-    return np.where(supported, SUPPORTED, np.where(refuted, NOT_SUPPORTED, INCONCLUSIVE))
+    scale = (1 - LEVEL) / (1 - level)
+    upwards = [one.p_above() * scale for one in (above, effect)]
+    downwards = [replace(one, value=-one.value).p_above() for one in (above, effect)]
+    found = np.array(upwards + downwards)
+    return np.where(effect.sample < LEAST_SAMPLE, np.nan, found)
 
 
-def claim_p_value(parts: Sequence[Part]) -> np.ndarray:
-    """One-sided p of a claim: the largest of its parts' (intersection-union), [...]."""
-    return np.max([part.p_value() for part in parts], axis=0)
+def claim_p_values(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """One-sided p of each of HYPOTHESES for a claim, [4, ...], from those of its required parts.
+
+    A claim is positive if all parts are: the largest p (intersection-union, no correction, Berger
+    1982). It is smaller or reversed if any of m parts is, which needs level .05/m: m times the
+    smallest p (Bonferroni).
+    """
+    found = np.asarray(parts)
+    least = np.minimum(len(found) * found.min(axis=0), 1.0)
+    return np.concatenate([found.max(axis=0)[:2], least[2:]])
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
@@ -78,14 +101,60 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def over_conditions(values: np.ndarray) -> Estimate:
-    """A pooled estimate: mean and ordinary t interval of one value per condition.
+def words(p_values: np.ndarray) -> np.ndarray:
+    """The verdict that p-values of HYPOTHESES [4, ...] give: the first of them below .025, [...].
 
-    Only approximate where conditions share seeds, because it ignores their common noise. Values
-    are [condition, ...]; with fewer than 4 conditions the standard error is NaN.
+    Reversed comes before smaller than delta, of which it is a special case.
     """
-    values = np.asarray(values, dtype=np.float64)
-    count, value = len(values), values.mean(axis=0)
-    unknown = np.full(value.shape, np.nan)
-    se = values.std(axis=0, ddof=1) / np.sqrt(count) if count >= LEAST_SAMPLE else unknown
-    return Estimate(value, se, unknown, count - 1, count)
+    larger, positive, smaller, reverse = np.asarray(p_values) < ALPHA
+    found = np.where(smaller, SMALLER, INCONCLUSIVE)
+    found = np.where(reverse, REVERSED, found)
+    return np.where(larger, LARGER, np.where(positive, OPEN, found))
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A mean over conditions that share seeds.
+
+    Attributes:
+        effect: with its leave-one-seed-out values.
+        above: the same less delta.
+        beyond: the estimate for conditions other than these: SE^2 = s_b^2/n + SE_seed^2 with
+            Satterthwaite's degrees of freedom.
+        positive: how many effects are above 0.
+        delta: mean smallest effect of interest.
+    """
+
+    effect: Estimate
+    above: Estimate
+    beyond: Estimate
+    positive: np.ndarray
+    delta: np.ndarray
+
+
+def pool(parts: Sequence[Part]) -> Pooled:
+    """The mean of one part over at least two conditions; a seed that is left out is so in all."""
+    count = len(parts)
+    effect = mean_of([part.effect for part in parts])
+    delta = mean_of([_replicated(part.delta, part.effect) for part in parts])
+    values = np.array([part.effect.value for part in parts])
+    whole = effect.estimate()
+    between, seeds = values.var(axis=0, ddof=1) / count, np.square(whole.se)
+    squares = between**2 / (count - 1) + seeds**2 / whole.degrees
+    known = np.asarray((between + seeds) ** 2, dtype=np.float64)
+    degrees = np.divide(known, squares, out=np.full_like(known, whole.degrees), where=squares > 0)
+    unknown = np.full(whole.value.shape, np.nan)
+    beyond = Estimate(whole.value, np.sqrt(between + seeds), unknown, degrees, whole.sample)
+    above = (effect - delta).estimate()
+    return Pooled(whole, above, beyond, (values > 0).sum(axis=0), delta.value)
+
+
+def mean_of(values: Sequence[Replicated]) -> Replicated:
+    """Mean of statistics of conditions that share refits and prompts, seed by seed."""
+    return Replicated(*(np.mean(part, axis=0) for part in zip(*map(_arrays, values), strict=True)))
+
+
+def _replicated(value: Replicated | float, like: Replicated) -> Replicated:
+    if isinstance(value, Replicated):
+        return value
+    return Replicated(*(np.full_like(part, value, dtype=np.float64) for part in _arrays(like)))

@@ -13,26 +13,31 @@ from .style import by_decay, columns, decay_samples, layer_axis, legend_above, s
 _AXES = (
     "$S_l$ and its references\n(cosine)",
     "excess $S_l - N_l$\n(cosine)",
-    "with one bias removed\n(cosine)",
+    "by one part of a pattern\n(cosine), or CKA",
+    "with another match, or\nwithout BOS (cosine)",
     "centred $S_l$ (cosine), CKA of $z$",
     "other measures",
 )
 # Row, line, marker and name of each measure; then the lines and markers of others.
 _MEASURES = {
     "raw": (0, "-", "o", "raw $S$"),
+    "cut": (0, "-.", ".", "raw, cut like $N$"),
     "shuffled": (0, ":", "v", "prompt-shuffled null $N$"),
     "untrained": (0, "--", "s", "untrained"),
     "excess": (1, "-", "D", "excess"),
-    "split": (2, "-", "^", "odd/even prompts"),
-    "one_to_one": (2, "--", "s", "one-to-one"),
-    "sink_free": (2, ":", "P", "sink-free"),
-    "centred": (3, "-", "X", "centred"),
-    "z_cka": (3, "--", "*", "debiased CKA of $z$"),
-    "centred_chance": (3, ":", "", "centred, unrelated heads"),
+    "template": (2, "--", "^", "template (position)"),
+    "text": (2, "-", "o", "text"),
+    "written": (2, ":", "P", "written (debiased CKA)"),
+    "split": (3, "-", "^", "odd/even prompts"),
+    "one_to_one": (3, "--", "s", "one-to-one"),
+    "sink_free": (3, ":", "P", "sink-free"),
+    "centred": (4, "-", "X", "centred"),
+    "z_cka": (4, "--", "*", "debiased CKA of $z$"),
+    "centred_chance": (4, ":", "", "centred, heads dealt at random"),
 }
 _OTHERS = (("-", "p"), ("--", "h"), (":", "d"), ("-.", "<"))
 # The same for every weight decay.
-_SHARED = ("untrained", "centred_chance")
+_SHARED = ("untrained",)
 _NOT_SHOWN = "normalised_excess"
 _GREY = "0.45"
 
@@ -62,7 +67,7 @@ def adjusted(table: pd.DataFrame, look: dict[str, Any]) -> Figure:
     title = "bars: 95 % intervals over refits and prompts"
     if "untrained" not in there:
         title += "; no untrained reference (nulls.untrained, training.checkpoint_steps: [0])"
-    legend_above(figure, decay_samples(look) + samples, title, columns=4)
+    legend_above(figure, decay_samples(look) + samples, title, columns=3)
     return figure
 
 

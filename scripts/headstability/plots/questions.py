@@ -22,7 +22,8 @@ from .style import (
 # What is on the y axis, by the name of a measure.
 MEASURES = {
     "stability": "layer stability $S_l$ (cosine)",
-    "excess": "excess $S_l - N_l$ (cosine)",
+    "mu": "what refits share, $\\mu$\n(cosine, text)",
+    "rho": "recurrence $\\rho$\n(text similarity)",
     "held_out_loss": "held-out loss (nats)",
     "delta_loss_zero": "zero ablation,\n$\\Delta$ loss (nats)",
     "delta_loss_mean": "mean ablation,\n$\\Delta$ loss (nats)",

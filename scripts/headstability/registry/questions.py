@@ -5,7 +5,9 @@ from .row import (
     INTERVAL,
     PALETTE,
     QUESTIONS,
+    TWINS,
     C,
+    Input,
     Row,
     cells,
     conditions,
@@ -42,7 +44,8 @@ QUESTION_ROWS = (
         "tables.questions:dose_table",
         {
             "stability": conditions("stability_pairs"),
-            "adjusted": conditions("adjusted_pairs"),
+            "shared": conditions("shared"),
+            "twins": TWINS,
             "refits": conditions("refits"),
         },
         f"{C} dose measure layer {INTERVAL} refits",
@@ -62,7 +65,12 @@ QUESTION_ROWS = (
         "tables.time_course:time_course_table",
         {
             "stability": conditions("stability_pairs", step="time_steps"),
-            "adjusted": conditions("adjusted_pairs", step="time_steps"),
+            "shared": conditions("shared", step="time_steps"),
+            "twins": Input(
+                "twins",
+                ("architecture", "step"),
+                {"architecture": "twin_architectures", "step": "time_steps"},
+            ),
             "ablations": cells("ablation", step="time_steps"),
         },
         f"{C} step tokens measure layer {INTERVAL} refits",

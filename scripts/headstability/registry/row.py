@@ -55,6 +55,10 @@ def files(source: str, **at: str) -> Input:
     return Input(source, None, at)
 
 
+# Tables of twins, by architecture; none where a study has one weight decay.
+TWINS = Input("twins", ("architecture",), {"architecture": "twin_architectures"})
+
+
 def keys(same: str = "", **others: str) -> dict[str, str]:
     """Keys of the config by argument: `same` (space-separated) by their last part, and `others`."""
     return {key.rpartition(".")[2]: key for key in same.split()} | others

@@ -11,6 +11,7 @@ from .row import (
     INTERVAL,
     PALETTE,
     STREAMS,
+    TWINS,
     WEIGHT_DECAY,
     C,
     Row,
@@ -254,24 +255,53 @@ ROWS = (
         {
             "pairs": conditions("adjusted_pairs"),
             "without_prompts": conditions("adjusted_without_prompts"),
+            "shared": conditions("shared"),
             "untrained": conditions(
                 "stability_pairs", step="untrained_step", weight_decay="untrained_decay"
             ),
         },
         f"{C} layer measure value se_refit se_prompt low high refits reason",
-        uses=keys("seeds heads crossed"),
+        uses=keys("seeds crossed"),
         draw="plots.adjusted:adjusted",
         look=PALETTE,
     ),
     Row(
+        "recurrence",
+        "Do heads come back?",
+        CLAIMS,
+        "tables.recurrence:recurrence_tables",
+        {
+            "shared": conditions("shared"),
+            "untrained": conditions(
+                "shared", step="untrained_step", weight_decay="untrained_decay"
+            ),
+            "identity": conditions("identity"),
+            "twins": TWINS,
+        },
+        {
+            "recurrence": f"{C} layer measure statistic value se_refit se_prompt low high refits "
+            "reason",
+            "identity": f"{C} layer measure pairs_share value se_refit se_prompt low high refits "
+            "reason chance",
+        },
+        uses=keys("seeds heads crossed"),
+        titles={"identity": "Indices of matched heads"},
+        draw="plots.recurrence:recurrence",
+        draws=("layer_stability",),
+        look=PALETTE | ANCHOR,
+    ),
+    Row(
         "claims",
-        "The five claims",
+        "The claims, part by part",
         CLAIMS,
         "tables.claims_report:claims_tables",
         {
             "pairs": conditions("adjusted_pairs"),
             "without_prompts": conditions("adjusted_without_prompts"),
             "matches": conditions("adjusted_matches"),
+            "heads": conditions("adjusted_heads"),
+            "shared": conditions("shared"),
+            "twins": TWINS,
             "commonness": conditions("stability_commonness"),
             "residual": conditions("residual"),
             "ablation": cells("ablation"),
@@ -281,7 +311,8 @@ ROWS = (
         },
         {
             "claims": f"claim measure scope {C} part estimate se_refit se_prompt low high p "
-            "p_holm delta verdict refits conditions reason published published_condition",
+            "p_holm delta verdict refits conditions positive papers reason published "
+            "published_condition",
             "claims_report": None,
         },
         uses=keys(
@@ -291,8 +322,18 @@ ROWS = (
             method="claims_method",
             name="study",
         ),
-        titles={"claims_report": "The five claims in words"},
+        titles={"claims_report": "The claims in words"},
         draw="plots.claims:claims",
+    ),
+    Row(
+        "verdicts",
+        "The verdicts",
+        CLAIMS,
+        "tables.claims_report:verdicts_table",
+        {"claims": table("claims")},
+        f"claim measure {C} verdict reason",
+        uses=keys("conditions"),
+        draw="plots.claims:verdicts",
     ),
     Row(
         "published",

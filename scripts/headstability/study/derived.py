@@ -203,5 +203,10 @@ DERIVED: dict[str, tuple[str, Callable[[Study, _Wildcards], Any]]] = {
     ),
     # The weight decay untrained weights are taken from: the smallest, as weights start equal.
     "untrained_decay": ("weight_decays", lambda study, _: min(study.weight_decays, key=float)),
+    # Architectures of which the same seeds are trained with several weight decays.
+    "twin_architectures": (
+        "weight_decays and architectures",
+        lambda study, _: study.architectures if len(study.weight_decays) > 1 else [],
+    ),
     "claims_method": ("ablation.methods", _claims_method),
 }

@@ -56,6 +56,7 @@ Refits = Annotated[
 ]
 Beta = Annotated[float, only(lambda beta: 0 <= beta < 1, "must be at least 0 and less than 1")]
 Delta = Annotated[float, Field(ge=0, le=10)]
+Share = Annotated[float, Field(ge=0, le=1)]
 # Written out in names of folders.
 _no_tiny = only(lambda decay: not 0 < decay < 1e-12, "give 0, or at least 1e-12")
 WeightDecay = Annotated[float, Field(ge=0, le=100), _no_tiny]
@@ -225,28 +226,39 @@ class Roles(Section):
     least: float = key("score from which a head has a role", 0.3, gt=0, le=1)
 
 
+# Measures that a study may leave out.
+_CHOICES = [name for name, measure in MEASURES.items() if not measure.always]
+
+
 class Nulls(Section):
     """What stands beside raw stability."""
 
     untrained: bool = key("stability at step 0 as a reference, where checkpoint_steps hold 0", True)
-    measures: list[Literal[*MEASURES]] = key(
-        "adjusted measures beside the excess over the shuffled null", list(MEASURES)
+    measures: list[Literal[*_CHOICES]] = key(
+        "measures beside raw, template, text and written similarity", _CHOICES
     )
 
 
 class Claims(Section):
-    """Smallest effects of interest of the five claims, set before the run."""
+    """Smallest effects of interest of the claims, set before the run.
 
-    middle_stability: Delta = key("claim 1: ends minus middle, in S", 0.02)
-    middle_distinctness: Delta = key("claim 1: middle minus ends, in D", 0.02)
-    depth: Delta = key("claim 2: loss of S at mid depth per doubling of depth", 0.02)
+    Shares are of the range of a similarity, from what any two heads share to its ceiling.
+    """
+
+    recurrence: Share = key("claim 0: recurrence rho, a share of its range", 0.1)
+    middle_share: Share = key("claim 1: S of ends minus middle, share of range", 0.1)
+    depth_share: Share = key(
+        "claim 2: loss of S at mid depth per doubling of depth, share of range", 0.1
+    )
     ablation_mean: Delta = key("claim 3: minus mean tau of the deep half", 0.1)
     ablation_slope: Delta = key("claim 3: minus slope of tau on relative depth", 0.1)
-    weight_decay: Delta = key("claim 4: S with weight decay minus without", 0.02)
+    weight_decay_share: Share = key(
+        "claim 4: S or rho with weight decay minus without, share of range", 0.1
+    )
     perplexity_margin: float = key(
         "claim 4: relative perplexity that weight decay may cost", 0.01, gt=0, le=1
     )
-    stream: Delta = key("claim 5: CKA of the stream minus that of z", 0.05)
+    stream_share: Share = key("claim 5: CKA of the stream minus that of z, share of range", 0.1)
 
 
 class StudyConfig(Section):

@@ -6,13 +6,19 @@ import numpy as np
 import pandas as pd
 
 from ..conventions import CONDITION
-from ..measures.adjusted import centred_chance, normalised_excess
+from ..measures.adjusted import normalised_excess
 from ..measures.registry import MEASURES
 from ..measures.uncertainty import Estimate, Replicated, over_pairs
-from .replicates import by_condition, layer_replicates, pair_matrices, rows_of
+from .replicates import (
+    by_condition,
+    layer_replicates,
+    pair_matrices,
+    rows_of,
+    shared_replicates,
+)
 
 # In the order of the table, before the other measures; one that was not computed is left out.
-FIRST = ("raw", "untrained", "shuffled", "excess", "normalised_excess")
+FIRST = ("raw", "cut", "untrained", "shuffled", "excess", "normalised_excess")
 CROSSED = "refits cross init and data seeds and are not independent: no interval"
 FEW = "{} refits: an interval needs at least 3"
 UNDEFINED = "not defined on these prompts"
@@ -21,9 +27,9 @@ UNDEFINED = "not defined on these prompts"
 def adjusted_table(
     pairs: pd.DataFrame,
     without_prompts: pd.DataFrame,
+    shared: pd.DataFrame,
     untrained: pd.DataFrame | None,
     seeds: Mapping[str, Sequence[int]],
-    heads: Mapping[str, int],
     crossed: bool,
 ) -> pd.DataFrame:
     """Raw stability, its references and the adjusted measures of every condition and layer.
@@ -31,17 +37,17 @@ def adjusted_table(
     Args:
         pairs: CONDITION and the pairs of `analysis.adjusted.adjusted_tables`.
         without_prompts: CONDITION and the values without each group of prompts.
+        shared: CONDITION and the table of that name of `analysis.adjusted.adjusted_tables`.
         untrained: of step 0, by architecture: architecture, refit_a, refit_b, layer, stability;
             None: no such weights are kept.
         seeds: init seed and data seed of every refit.
-        heads: heads of a layer, by architecture.
         crossed: whether refits cross init and data seeds, which leaves no interval.
 
     Returns:
         CONDITION, layer, measure, value, se_refit, se_prompt, low, high (95 %; empty where there
         is none), refits, reason (why something is empty). Measure `untrained` is the same for
-        every weight decay, because initial weights are equal; `centred_chance` is the value for
-        unrelated heads.
+        every weight decay, because initial weights are equal; `centred_chance` is the centred
+        measure of the same heads dealt at random into refits.
     """
     # By seed, as everywhere: by name, seed10 would come before seed2.
     refits = {name: seeds[name][0] for name in sorted(seeds, key=seeds.__getitem__)}
@@ -55,16 +61,13 @@ def adjusted_table(
         if untrained is not None:
             step0 = untrained[untrained["architecture"] == architecture]
             found["untrained"] = _untrained(step0, refits)
-        for name in (*FIRST, *MEASURES):
+        if "centred" in found:
+            dealt = shared_replicates(rows_of(shared, **condition, measure="centred"), names)
+            found["centred_chance"] = dealt["centred", "S0"]
+        for name in (*FIRST, *MEASURES, "centred_chance"):
             if name in found:
                 labels = condition | {"measure": name}
                 parts.append(_rows(labels, found[name].estimate(), crossed))
-        if "centred" in found:
-            # Known, not estimated.
-            chance = centred_chance(len(names), heads[architecture])
-            empty = dict.fromkeys(("se_refit", "se_prompt", "low", "high"), np.nan)
-            constant = {"measure": "centred_chance", "value": chance, "reason": None}
-            parts.append(parts[-1].assign(**constant, **empty))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -1,4 +1,4 @@
-"""Tidy table of the five claims: parts, intervals, verdicts, and the paper's values."""
+"""Tidy table of the claims: parts, intervals, verdicts, and the paper's values."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,150 +8,97 @@ import numpy as np
 import pandas as pd
 
 from ..measures import claims
-from ..measures.uncertainty import Replicated, over_refits
+from ..measures.uncertainty import Estimate, Replicated
 from ..measures.verdicts import (
+    HYPOTHESES,
     INCONCLUSIVE,
     LEAST_SAMPLE,
+    OPEN,
     Part,
-    claim_p_value,
-    claim_verdict,
+    claim_p_values,
     holm,
-    over_conditions,
+    p_values,
+    pool,
+    words,
 )
 from ..models.shape import in_order
-from .published import published_condition
-from .replicates import (
-    by_condition,
-    head_matrices,
-    layer_replicates,
-    pair_matrices,
-    rows_of,
-    with_prompts,
-)
+from .claim_conditions import RAW, TEXT, Condition
+from .described_claims import described
 
-RAW, EXCESS, CKA = "raw", "excess", "cka"
-HELD_OUT = "held_out"
-STREAM, WRITTEN = "resid_mid", "z_cka_of_layer"
+RHO, CKA = "rho", "cka"
 # What a row is of: one part of a claim, or the claim as a whole.
 WHOLE = "all parts"
-POOLED = "pooled"
+CONDITION_SCOPE, POOLED, BEYOND = "condition", "pooled", "beyond"
 CONTRAST = ["claim", "measure", "architecture", "weight_decay"]
 COLUMNS = [
     *("claim", "measure", "scope", "architecture", "weight_decay", "part"),
     *("estimate", "se_refit", "se_prompt", "low", "high", "p", "p_holm", "delta", "verdict"),
-    *("refits", "conditions", "reason", "published", "published_condition"),
+    *("refits", "conditions", "positive", "papers", "reason"),
+    *("published", "published_condition"),
 ]
 CROSSED = "refits cross init and data seeds and are not independent"
-INSIDE = "the interval holds both 0 and delta"
-SMALL = "above 0, but perhaps by less than delta"
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What the claims are tested on, for one condition.
-
-    Attributes:
-        architecture, weight_decay: its labels.
-        shape: layers, heads, d_model, mlp and other switches.
-        stability: S_l by measure (raw, excess), [layer].
-        distinctness: D_l, [layer].
-        match: m by measure, [layer, anchor, refit, head].
-        delta_loss: of ablation, nats, [refit, layer, head].
-        perplexity: held-out, [refit].
-        stream, heads_written: debiased linear CKA of resid_mid and of the layer's concatenated z,
-            [layer, refit, refit]; None where not measured.
-    """
-
-    architecture: str
-    weight_decay: str
-    shape: Mapping[str, Any]
-    stability: Mapping[str, Replicated]
-    distinctness: Replicated
-    match: Mapping[str, np.ndarray]
-    delta_loss: np.ndarray
-    perplexity: np.ndarray
-    stream: np.ndarray | None
-    heads_written: np.ndarray | None
-
-
-def claim_conditions(
-    tables: Mapping[str, pd.DataFrame],
-    shapes: Mapping[str, Mapping[str, Any]],
-    refits: Sequence[str],
-    method: str,
-) -> list[Condition]:
-    """What each condition contributes to the claims.
-
-    Args:
-        tables: each with CONDITION: `pairs`, `without_prompts` and `matches` (of
-            `analysis.adjusted`), `commonness`, `residual`, `ablation` (with refit) and
-            `perplexity`.
-        shapes: the config's architectures.
-        refits: names of the refits.
-        method: which ablation is used.
-    """
-    made = []
-    for labels, pairs in by_condition(tables["pairs"]):
-        here = {name: rows_of(table, **labels) for name, table in tables.items()}
-        without, matches = here["without_prompts"], here["matches"]
-        matches = matches.assign(excess=matches["raw"] - matches["shuffled"])
-        zeroed = rows_of(here["ablation"], method=method)
-        held_out = rows_of(here["perplexity"], text=HELD_OUT).set_index("refit")["perplexity"]
-        heads = head_matrices(zeroed, ["refit"], "delta_loss", refits)
-        common = head_matrices(here["commonness"], ["refit"], "commonness", refits)
-        distinct = over_refits(1 - common.mean(axis=2).T)
-        stream = rows_of(here["residual"], stream=STREAM, kernel="linear", estimator="debiased")
-        written = rows_of(pairs, measure=WRITTEN)
-        one = Condition(
-            **labels,
-            shape=shapes[labels["architecture"]],
-            stability={m: layer_replicates(pairs, without, m, refits) for m in (RAW, EXCESS)},
-            distinctness=with_prompts(distinct, without, "distinctness"),
-            match={
-                m: head_matrices(matches, ["anchor", "refit"], m, refits) for m in (RAW, EXCESS)
-            },
-            delta_loss=heads.transpose(1, 0, 2),
-            perplexity=held_out[list(refits)].to_numpy(),
-            stream=None if stream.empty else pair_matrices(stream, "cka", refits),
-            heads_written=None if written.empty else pair_matrices(written, "stability", refits),
-        )
-        made.append(one)
-    return made
+# From this depth on the paper calls models deep.
+DEEP_LAYERS = 8
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One test of one claim: its parts, or the reason why there are none."""
+    """One test of one claim: its parts, or the reason why there are none.
+
+    `papers` is whether it is of those the paper's claim is about.
+    """
 
     claim: int
     measure: str
     architecture: str
     weight_decay: str
     parts: Sequence[Part] | str
+    mlp: bool | None = None
+    papers: bool = True
 
 
 def contrasts(conditions: Sequence[Condition], deltas: Mapping[str, float]) -> Iterator[Contrast]:
-    """Every test of the five claims that conditions allow; deltas are the config's `claims`."""
+    """Every test of the claims that conditions allow; deltas are the config's `claims`."""
 
     def of_each(claim: int, measure: str, test: Callable[..., list[Part] | str]) -> list[Contrast]:
         return [
-            Contrast(claim, measure, one.architecture, one.weight_decay, test(one, measure, deltas))
+            Contrast(
+                claim,
+                measure,
+                one.architecture,
+                one.weight_decay,
+                test(one, measure, deltas),
+                one.shape["mlp"],
+            )
             for one in conditions
         ]
 
-    for measure in (RAW, EXCESS):
+    yield from of_each(0, RHO, _recurrence)
+    for measure in (RAW, TEXT):
         yield from of_each(1, measure, _middle)
         yield from _depths(measure, conditions, deltas)
         yield from of_each(3, measure, _ablation)
         yield from _weight_decays(measure, conditions, deltas)
+    yield from _weight_decays(RHO, conditions, deltas)
     yield from of_each(5, CKA, _streams)
 
 
+def _recurrence(one: Condition, _: str, deltas: Mapping[str, float]) -> list[Part] | str:
+    if one.shape["heads"] < 3:
+        return f"{_counted(one, 'heads')} in a layer: recurrence needs at least 3"
+    return claims.heads_come_back(one.rho, deltas["recurrence"])
+
+
 def _middle(one: Condition, measure: str, deltas: Mapping[str, float]) -> list[Part] | str:
-    if one.shape["layers"] < 4:
-        return f"{_counted(one, 'layers')}: early, middle and late need at least 4"
-    smallest = (deltas["middle_stability"], deltas["middle_distinctness"])
-    return claims.middle_is_least_stable(one.stability[measure], one.distinctness, *smallest)
+    if one.shape["layers"] < claims.LEAST_LAYERS:
+        return _no_middle(one)
+    share = deltas["middle_share"]
+    return claims.middle_is_least_stable(one.stability[measure], one.room[measure], share)
+
+
+def _no_middle(one: Condition) -> str:
+    least = claims.LEAST_LAYERS
+    return f"{_counted(one, 'layers')}: early, middle and late need at least {least}"
 
 
 def _counted(one: Condition, what: str) -> str:
@@ -165,38 +112,54 @@ def _ablation(one: Condition, measure: str, deltas: Mapping[str, float]) -> list
     if one.shape["heads"] < 3:
         return f"{_counted(one, 'heads')} in a layer: a correlation over heads needs at least 3"
     tau = claims.stability_ablation_tau(one.match[measure], one.delta_loss)
-    return claims.unstable_heads_matter(tau, deltas["ablation_mean"], deltas["ablation_slope"])
+    common = one.commonness[measure]
+    partial = claims.stability_ablation_tau(one.match[measure], one.delta_loss, common)
+    smallest = deltas["ablation_mean"], deltas["ablation_slope"]
+    return claims.unstable_heads_matter(tau, partial, *smallest)
 
 
 def _streams(one: Condition, _: str, deltas: Mapping[str, float]) -> list[Part] | str:
-    if one.stream is None:
-        return "resid_mid is not kept: add it to residual.streams"
-    if one.heads_written is None:
-        return "CKA of z is not measured: add z_cka to nulls.measures"
-    return claims.stream_is_more_stable(one.stream, one.heads_written, deltas["stream"])
+    if isinstance(one.streams, str):
+        return one.streams
+    return claims.stream_is_more_stable(*one.streams, deltas["stream_share"])
 
 
 def _depths(
     measure: str, conditions: Sequence[Condition], deltas: Mapping[str, float]
 ) -> Iterator[Contrast]:
     """Claim 2, for every set of architectures that differ in depth only."""
-    groups: dict[tuple, dict[int, Condition]] = {}
-    for one in conditions:
-        key = (*(one.shape[name] for name in _other_than_depth(one)), one.weight_decay)
-        groups.setdefault(key, {}).setdefault(one.shape["layers"], one)
-    several = [dict(sorted(group.items())) for group in groups.values() if len(group) > 1]
+    several = [group for group in same_but_depth(conditions) if len(group) > 1]
     for group in several:
-        stability = {layers: one.stability[measure] for layers, one in group.items()}
-        parts = claims.deeper_is_less_stable(stability, deltas["depth"])
-        names = ", ".join(one.architecture for one in group.values())
-        decay = next(iter(group.values())).weight_decay
-        yield Contrast(2, measure, names, decay, parts)
+        deep = {one.shape["layers"]: one for one in group}
+        first, labels = group[0], [one.architecture for one in group]
+        shallow = [one for one in group if one.shape["layers"] < claims.LEAST_LAYERS]
+        parts: list[Part] | str = ""
+        if len(deep) - len(shallow) < 2:
+            parts = f"{shallow[0].architecture}: {_no_middle(shallow[0])}"
+        else:
+            for one in shallow:
+                labels.remove(one.architecture)
+                del deep[one.shape["layers"]]
+            stability = {layers: one.stability[measure] for layers, one in deep.items()}
+            room = {layers: one.room[measure] for layers, one in deep.items()}
+            parts = claims.deeper_is_less_stable(stability, room, deltas["depth_share"])
+        decay = first.weight_decay
+        yield Contrast(2, measure, ", ".join(labels), decay, parts, first.shape["mlp"])
     if not several:
         *alike, last = _other_than_depth(conditions[0])
         reason = (
             f"no two architectures differ in layers alone ({', '.join(alike)} and {last} equal)"
         )
         yield Contrast(2, measure, "", "", reason)
+
+
+def same_but_depth(conditions: Sequence[Condition]) -> list[list[Condition]]:
+    """Conditions that differ in depth alone, one of each depth, from shallow to deep."""
+    groups: dict[tuple, dict[int, Condition]] = {}
+    for one in conditions:
+        key = (*(one.shape[name] for name in _other_than_depth(one)), one.weight_decay)
+        groups.setdefault(key, {}).setdefault(one.shape["layers"], one)
+    return [[group[layers] for layers in sorted(group)] for group in groups.values()]
 
 
 def _other_than_depth(one: Condition) -> list[str]:
@@ -215,12 +178,17 @@ def _weight_decays(
         return
     for one in others:
         base = plain[one.architecture]
-        stability = one.stability[measure], base.stability[measure]
-        smallest = deltas["weight_decay"], deltas["perplexity_margin"]
-        parts = claims.weight_decay_stabilises(
-            *stability, one.perplexity, base.perplexity, *smallest
-        )
-        yield Contrast(4, measure, one.architecture, one.weight_decay, parts)
+        share = deltas["weight_decay_share"]
+        if measure == RHO:
+            arms, delta = ("rho", one.rho, base.rho), share
+        else:
+            arms = ("S", one.stability[measure], base.stability[measure])
+            delta = claims.scaled(claims.mean_of_layers(base.room[measure]), share)
+        cost = claims.perplexity_cost(one.perplexity, base.perplexity)
+        parts = claims.weight_decay_stabilises(*arms, delta, cost, deltas["perplexity_margin"])
+        mlp = one.shape["mlp"]
+        papers = mlp and one.shape["layers"] >= DEEP_LAYERS
+        yield Contrast(4, measure, one.architecture, one.weight_decay, parts, mlp, papers)
 
 
 def claims_table(
@@ -229,7 +197,7 @@ def claims_table(
     crossed: bool,
     published: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Estimates, intervals and verdicts of the five claims.
+    """Estimates, intervals and verdicts of the claims.
 
     Args:
         conditions: of the study.
@@ -238,149 +206,154 @@ def claims_table(
         published: docs/published/layers.csv.
 
     Returns:
-        COLUMNS. `scope` is condition, pooled or described; a claim's row (part "all parts") has
-        verdict and p over its parts, and p_holm over conditions. `reason` says why a verdict is
-        inconclusive or a number missing. Rows with scope described only compare with the paper's
-        table: no test.
+        COLUMNS. `scope` is condition, pooled (over conditions of one block type), beyond (the same
+        for conditions other than these) or described (no test). A claim's row (part "all parts")
+        has the verdict over its parts, which Holm's p over conditions decides: p and p_holm are
+        those of "positive". The verdict of a part is that of its own interval. `positive` counts
+        the conditions whose estimate is above 0, `papers` says whether the paper's claim is about
+        this condition, `reason` why a verdict is inconclusive or a number missing.
     """
     found = list(contrasts(conditions, deltas))
-    tested = [row for one in found for row in _contrast_rows(one, crossed)]
-    table = pd.DataFrame(tested, columns=COLUMNS)
-    for _, rows in table[table["part"] == WHOLE].groupby(["claim", "measure"]):
-        table.loc[rows.index, "p_holm"] = holm(rows["p"].to_numpy(dtype=float))
-    further = [*_pooled(found, crossed), *_described(conditions, published)]
-    rest = pd.DataFrame(further, columns=COLUMNS, dtype=object)
-    stacked = pd.concat([table.astype(object), rest])
-    return stacked.sort_values("claim", kind="stable", ignore_index=True).infer_objects()
+    groups: dict[tuple, list[Contrast]] = {}
+    for one in found:
+        groups.setdefault((one.claim, one.measure), []).append(one)
+    rows = []
+    for group in groups.values():
+        rows += _family(group, crossed)
+        rows += _pooled(group, crossed)
+    rows += described(conditions, same_but_depth(conditions), published)
+    table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
+    return table.sort_values("claim", kind="stable", ignore_index=True).infer_objects()
 
 
-def _contrast_rows(one: Contrast, crossed: bool) -> Iterator[dict[str, Any]]:
-    labels = {name: getattr(one, name) for name in CONTRAST} | {"scope": "condition"}
-    if isinstance(one.parts, str):
-        yield {**labels, "part": WHOLE, "verdict": INCONCLUSIVE, "reason": one.parts}
-        return
-    parts = [_without_interval(part) if crossed else part for part in one.parts]
-    labels["refits"] = parts[0].estimate.sample
-    yield from _tested(labels, parts, [_reason(part, crossed) for part in parts])
+def _family(group: Sequence[Contrast], crossed: bool) -> Iterator[dict[str, Any]]:
+    """Rows of one claim by one measure: Holm's p over its conditions decides the words."""
+    raw = np.full((len(group), len(HYPOTHESES)), np.nan)
+    for place, one in enumerate(group):
+        if not isinstance(one.parts, str) and not crossed:
+            required = [part.p_values() for part in one.parts if part.required]
+            raw[place] = claim_p_values(required)
+    adjusted = np.array([holm(column) for column in raw.T]).T
+    for one, before, after in zip(group, raw, adjusted, strict=True):
+        labels = {name: getattr(one, name) for name in CONTRAST} | {"scope": CONDITION_SCOPE}
+        labels["papers"] = one.papers
+        if isinstance(one.parts, str):
+            whole = {"part": WHOLE, "verdict": INCONCLUSIVE, "reason": one.parts}
+            yield {**labels, **whole, "papers": None}
+            continue
+        labels["refits"] = one.parts[0].estimate.sample
+        reasons = []
+        for part in one.parts:
+            row = _part_row(part.name, part.estimate, part.p_values(), part, crossed)
+            reasons.append(row["reason"])
+            yield {**labels, **row}
+        verdict = str(words(after))
+        reason = next(filter(None, reasons), "") if verdict == INCONCLUSIVE else ""
+        if verdict == INCONCLUSIVE and str(words(before)) != INCONCLUSIVE:
+            count = int(np.isfinite(raw[:, 0]).sum())
+            reason = f"{words(before)!s}, but not once corrected for {count} conditions (Holm)"
+        place = HYPOTHESES.index(OPEN)
+        p = {"p": before[place], "p_holm": after[place]}
+        yield {**labels, "part": WHOLE, **p, "verdict": verdict, "reason": reason}
 
 
-def _tested(
-    labels: Mapping[str, Any], parts: Sequence[Part], reasons: Sequence[str], barred: bool = False
-) -> Iterator[dict[str, Any]]:
-    """The rows of the parts of a claim and of the whole; barred: no verdict is possible."""
-    for part, reason in zip(parts, reasons, strict=True):
-        row = {**labels, **_part_row(part), "reason": reason}
-        yield row | ({"verdict": INCONCLUSIVE} if barred else {})
-    verdict = INCONCLUSIVE if barred else str(claim_verdict(parts))
-    yield {
-        **labels,
-        "part": WHOLE,
-        "p": float(claim_p_value(parts)),
-        "verdict": verdict,
-        "reason": next(filter(None, reasons)) if verdict == INCONCLUSIVE else "",
-    }
-
-
-def _without_interval(part: Part) -> Part:
-    """Only the estimate: the jackknife over refits is not valid here."""
-    unknown = np.full_like(part.estimate.value, np.nan)
-    return replace(part, estimate=replace(part.estimate, se_refit=unknown))
-
-
-def _part_row(part: Part) -> dict[str, Any]:
-    estimate = part.estimate
-    low, high = estimate.interval(part.level)
+def _part_row(
+    name: str, estimate: Estimate, p: np.ndarray, part: Part, crossed: bool
+) -> dict[str, Any]:
+    """The numbers of one part, its word by its own interval, and why there is none."""
+    low, high = (float(end) for end in estimate.interval(part.level))
+    verdict = INCONCLUSIVE if crossed else str(words(p))
+    reason = "" if verdict != INCONCLUSIVE else _reason(estimate, low, high, part, crossed)
+    unknown = np.nan if crossed else 1.0
     return {
-        "part": part.name,
+        "part": name,
         "estimate": float(estimate.value),
-        "se_refit": float(estimate.se_refit),
+        "se_refit": float(estimate.se_refit) * unknown,
         "se_prompt": float(estimate.se_prompt),
-        "low": float(low),
-        "high": float(high),
-        "p": float(part.p_value()),
-        "delta": part.delta,
-        "verdict": str(part.verdict()),
+        "low": low * unknown,
+        "high": high * unknown,
+        "p": float(p[HYPOTHESES.index(OPEN)]) * unknown,
+        "delta": float(part.delta.value if isinstance(part.delta, Replicated) else part.delta),
+        "verdict": verdict,
+        "reason": reason,
     }
 
 
-def _reason(part: Part, crossed: bool, what: str = "refits") -> str:
-    """Why a part is inconclusive; empty if it is not."""
-    estimate = part.estimate
-    if str(part.verdict()) != INCONCLUSIVE:
-        return ""
+def _reason(estimate: Estimate, low: float, high: float, part: Part, crossed: bool) -> str:
+    """Why a part is inconclusive."""
     if not np.isfinite(estimate.value):
-        return "not defined: too few prompts, or nothing varies"
+        return "not defined: too few prompts or refits, or nothing varies"
     if crossed:
         return CROSSED
     if estimate.sample < LEAST_SAMPLE:
-        return f"{estimate.sample} {what}: a verdict needs at least {LEAST_SAMPLE}"
-    low, _ = estimate.interval(part.level)
+        return f"{estimate.sample} refits: a verdict needs at least {LEAST_SAMPLE}"
     if not np.isfinite(low):
         return "no interval: the statistic is undefined without one of the refits or prompts"
-    return SMALL if low > 0 else INSIDE
+    return "the interval holds both 0 and delta"
 
 
-def _pooled(found: Sequence[Contrast], crossed: bool) -> Iterator[dict[str, Any]]:
-    """One row per part and one per claim: t over the conditions that could be tested."""
-    # Parts are the same quantities; those of two depths and of more are not.
-    groups: dict[tuple, list[Contrast]] = {}
-    for one in found:
-        if isinstance(one.parts, str) or not all(np.isfinite(p.estimate.value) for p in one.parts):
+def _pooled(group: Sequence[Contrast], crossed: bool) -> Iterator[dict[str, Any]]:
+    """Means over the conditions of one block type, for these and for others."""
+    if crossed:
+        return
+    kinds: dict[tuple, list[Contrast]] = {}
+    for one in group:
+        if isinstance(one.parts, str) or not all(
+            np.isfinite(part.effect.value) for part in one.parts
+        ):
             continue
-        key = (one.claim, one.measure, *(part.name for part in one.parts))
-        groups.setdefault(key, []).append(one)
-    for (claim, measure, *_), group in groups.items():
-        refits = group[0].parts[0].estimate.sample
-        parts = []
-        for same in zip(*(one.parts for one in group), strict=True):
-            pooled = over_conditions(np.array([part.estimate.value for part in same]))
-            parts.append(replace(same[0], estimate=pooled))
-        labels = {"claim": claim, "measure": measure, "scope": POOLED}
-        labels |= {"conditions": len(group), "refits": refits}
-        barred = CROSSED if crossed else ""
-        if refits < LEAST_SAMPLE:
-            barred = f"{refits} refits: a verdict needs at least {LEAST_SAMPLE}"
-        reasons = [barred or _reason(part, False, "conditions") for part in parts]
-        yield from _tested(labels, parts, reasons, bool(barred))
+        # Parts are the same quantities; those of two depths and of more are not.
+        key = (one.mlp, *(part.name for part in one.parts))
+        kinds.setdefault(key, []).append(one)
+    for (mlp, *_), same in kinds.items():
+        if len(same) < 2:
+            continue
+        block = "with MLP" if mlp else "attention only"
+        labels = {"claim": same[0].claim, "measure": same[0].measure, "architecture": block}
+        labels["conditions"] = len(same)
+        yield from _means(labels, same)
 
 
-def _described(
-    conditions: Sequence[Condition], published: pd.DataFrame
-) -> Iterator[dict[str, Any]]:
-    """What can be compared with the paper's table of extremes, without a test."""
-    ours = {(one.architecture, one.weight_decay): one for one in conditions}
-    theirs = {
-        key: published_condition(published, one.shape, float(one.weight_decay))
-        for key, one in ours.items()
-    }
-    for (architecture, decay), one in ours.items():
-        stability = one.stability[RAW]
-        least, depths = int(np.argmin(stability.value)), claims.depths(len(stability.value))
-        lowest = stability.value[least]
-        other, reference = theirs[architecture, decay], theirs.get((architecture, "0"))
-        condition = depth = value = gain = None
-        if other is not None:
-            condition, value = other["condition"], other["least_stability"]
-            depth = (other["least_stable_layer"] - 0.5) / other["layers"]
-            gain = None if reference is None else value - reference["least_stability"]
-        found = [
-            (1, "relative depth of the least stable layer", depths[least], depth),
-            (2, "S of the least stable layer", lowest, value),
-        ]
-        base = ours.get((architecture, "0"))
-        if base is not None and decay != "0":
-            difference = lowest - base.stability[RAW].value.min()
-            found.append((4, "S(wd) - S(0) of the least stable layers", difference, gain))
-        for claim, part, estimate, beside in found:
+def _means(labels: dict[str, Any], same: Sequence[Contrast]) -> Iterator[dict[str, Any]]:
+    parts = list(zip(*(one.parts for one in same), strict=True))
+    pooled = [pool(of_part) for of_part in parts]
+    for scope in (POOLED, BEYOND):
+        required = []
+        for of_part, found in zip(parts, pooled, strict=True):
+            effect = found.effect if scope == POOLED else found.beyond
+            shift = found.effect.value - found.above.value
+            above = found.above
+            if scope == BEYOND:
+                above = _shifted(effect, float(shift))
+            p = p_values(effect, above, of_part[0].level)
+            first = of_part[0]
+            shown = replace(first, delta=float(found.delta))
+            row = _part_row(first.name, effect, p, shown, crossed=False)
             yield {
-                "claim": claim,
-                "measure": RAW,
-                "scope": "described",
-                "architecture": architecture,
-                "weight_decay": decay,
-                "part": part,
-                "estimate": estimate,
-                "refits": stability.refits.shape[-1],
-                "published": beside,
-                "published_condition": condition,
+                **labels,
+                **row,
+                "scope": scope,
+                "refits": effect.sample,
+                "positive": int(found.positive),
             }
+            if first.required:
+                required.append(p)
+        p = claim_p_values(required)
+        yield {
+            **labels,
+            "scope": scope,
+            "part": WHOLE,
+            "p": p[HYPOTHESES.index(OPEN)],
+            "verdict": str(words(p)),
+            "refits": pooled[0].effect.sample,
+        }
+
+
+def _shifted(estimate: Estimate, by: float) -> Estimate:
+    return Estimate(
+        estimate.value - by,
+        estimate.se_refit,
+        estimate.se_prompt,
+        estimate.degrees,
+        estimate.sample,
+    )

@@ -16,7 +16,7 @@ from ..measures.variance import (
     variance_components,
     widths_by_refits,
 )
-from .intervals import INTERVAL, Seeds, interval_rows, stability_and_excess, with_mean
+from .intervals import INTERVAL, Seeds, interval_rows, stability_and_recurrence, with_mean
 from .replicates import by_condition, pair_matrices
 
 # Numbers of refits at which widths are drawn: every number up to this, then increasingly sparse.
@@ -54,21 +54,22 @@ def origin_table(pairs: pd.DataFrame, seeds: Mapping[str, Sequence[int]]) -> pd.
 
 def dose_table(
     stability: pd.DataFrame,
-    adjusted: pd.DataFrame,
+    shared: pd.DataFrame,
+    twins: pd.DataFrame | None,
     refits: pd.DataFrame,
     seeds: Mapping[str, Sequence[int]],
     learning_rate: float,
     steps: int,
 ) -> pd.DataFrame:
-    """Stability, its excess over the null and held-out loss by weight decay.
+    """Stability, what refits share, recurrence and held-out loss by weight decay.
 
-    Takes the pairs of `stability_and_excess`, and held_out_loss by CONDITION and refit. Returns
+    Takes what `stability_and_recurrence` takes, and held_out_loss by CONDITION and refit. Returns
     estimates (INTERVAL) by CONDITION, dose (peak learning rate x weight decay x steps), measure
-    (stability, excess, and held_out_loss in nats) and layer ("all": the mean over layers; the only
-    one of the loss).
+    (stability; mu and rho of text similarity; held_out_loss in nats) and layer ("all": the mean
+    over layers; the only one of the loss).
     """
     known = Seeds(seeds)
-    tables = list(stability_and_excess(stability, adjusted, known))
+    tables = list(stability_and_recurrence(stability, shared, twins, known))
     for labels, part in by_condition(refits):
         losses = part.set_index("refit").loc[known.names, ["held_out_loss"]].to_numpy()
         estimate = mean_of_refits(losses, known.init, known.data)

@@ -55,6 +55,30 @@ def with_prompts(found: Replicated, without_prompts: pd.DataFrame, measure: str)
     return replace(found, prompts=groups.sort_index().to_numpy())
 
 
+def shared_replicates(
+    shared: pd.DataFrame, refits: Sequence[str]
+) -> dict[tuple[str, str], Replicated]:
+    """Statistics with all their leave-one-out values, [layer], by (measure, statistic).
+
+    Args:
+        shared: the table of that name of `analysis.adjusted.adjusted_tables`, of one condition.
+        refits: their order.
+    """
+    layers, found = np.sort(shared["layer"].unique()), {}
+    for key, rows in shared.groupby(["measure", "statistic"], sort=False):
+        kinds = dict(iter(rows.fillna({"left_out": ""}).groupby("left_out")))
+        whole = kinds[""].set_index("layer")["value"].reindex(layers).to_numpy()
+        by_refit = kinds["refit"].pivot(index="layer", columns="unit", values="value")
+        by_refit = by_refit.reindex(layers)[list(refits)].to_numpy()
+        prompts = np.empty((len(layers), 0))
+        if "group" in kinds:
+            groups = kinds["group"].pivot(index="layer", columns="unit", values="value")
+            groups = groups.reindex(layers)
+            prompts = groups[sorted(groups.columns, key=int)].to_numpy()
+        found[key] = Replicated(whole, by_refit, prompts)
+    return found
+
+
 def head_matrices(
     table: pd.DataFrame, columns: Sequence[str], value: str, refits: Sequence[str]
 ) -> np.ndarray:

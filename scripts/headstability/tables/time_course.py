@@ -7,28 +7,31 @@ import pandas as pd
 
 from ..conventions import CONDITION
 from ..measures.variance import mean_of_refits
-from .intervals import INTERVAL, Seeds, interval_rows, stability_and_excess, with_mean
+from .intervals import INTERVAL, Seeds, interval_rows, stability_and_recurrence, with_mean
 from .replicates import by_condition
 
 
 def time_course_table(
     stability: pd.DataFrame,
-    adjusted: pd.DataFrame,
+    shared: pd.DataFrame,
+    twins: pd.DataFrame | None,
     ablations: pd.DataFrame,
     seeds: Mapping[str, Sequence[int]],
     tokens_per_step: int,
 ) -> pd.DataFrame:
-    """When stability, its excess over the null and ablation effects arise.
+    """When stability, recurrence and ablation effects arise.
 
-    Takes the pairs of `stability_and_excess` and ablation effects of heads by refit and method, all
-    with their step. Returns estimates (INTERVAL) by CONDITION, step, tokens (training tokens seen),
-    measure (stability, excess and delta_loss_<method>: nats, mean over the heads of a layer) and
-    layer ("all": the mean over layers).
+    Takes what `stability_and_recurrence` takes and ablation effects of heads by refit and method,
+    all with their step. Returns estimates (INTERVAL) by CONDITION, step, tokens (training tokens
+    seen), measure (stability; mu and rho of text similarity; delta_loss_<method>: nats, mean over
+    the heads of a layer) and layer ("all": the mean over layers).
     """
     known = Seeds(seeds)
     tables = []
     for step, at_step in stability.groupby("step", sort=False):
-        found = stability_and_excess(at_step, adjusted[adjusted["step"] == step], known)
+        alike = None if twins is None else twins[twins["step"] == step]
+        here = shared[shared["step"] == step]
+        found = stability_and_recurrence(at_step, here, alike, known)
         tables += [rows.assign(step=step) for rows in found]
     for (step, method), part in ablations.groupby(["step", "method"], sort=False):
         measure = f"delta_loss_{method}"

@@ -16,10 +16,13 @@ from .token_files import TokenFile
 from .tokenizers import encode
 
 
-def passages(tokens: TokenFile, count: int, length: int, seed: int) -> list[list[int]]:
+def passages(
+    tokens: TokenFile, count: int, length: int, seed: int
+) -> tuple[list[list[int]], list[int]]:
     """Draw passages from held-out documents that neither cross a document's end nor overlap.
 
-    Returns `count` lists of `length` token ids without BOS; UserError if there are too few.
+    Returns `count` lists of `length` token ids without BOS, and the document each is from (from 1);
+    UserError if there are too few.
     """
     ids = np.asarray(tokens.ids)
     ends = np.append(np.flatnonzero(ids == tokens.bos), len(ids))
@@ -32,7 +35,9 @@ def passages(tokens: TokenFile, count: int, length: int, seed: int) -> list[list
             f"but {count} are requested: lower prompts.*.count or tokens, or raise corpus.held_out"
         )
     drawn = np.random.default_rng(seed).permutation(len(available))[:count]
-    return [ids[start : start + length].tolist() for start in available[drawn]]
+    chosen = available[drawn]
+    documents = 1 + np.searchsorted(ends, chosen)
+    return [ids[start : start + length].tolist() for start in chosen], documents.tolist()
 
 
 def _refuse_room(_: object) -> NoReturn:
@@ -110,17 +115,22 @@ def prompts_from_file(path: str | Path, tokenizer: Tokenizer, context: int) -> l
 
 
 def make_prompts(spec: dict, tokens: TokenFile, tokenizer: Tokenizer) -> dict[str, Any]:
-    """The prompt set of a specification: name, bos, tokens (BOS first), texts (without BOS)."""
+    """The prompt set of a specification: name, bos, tokens (BOS first), texts (without BOS).
+
+    And documents: the one each prompt is from; prompts of a file are documents of their own.
+    """
+    documents = None
     if spec["type"] == "url":
         path = fetch_file(spec["url"], spec["sha256"], f"prompts.{spec['name']}")
         drawn = prompts_from_file(path, tokenizer, spec["context"])
     elif spec["type"] == "file":
         drawn = prompts_from_file(spec["path"], tokenizer, spec["context"])
     else:
-        drawn = passages(tokens, spec["count"], spec["tokens"], spec["seed"])
+        drawn, documents = passages(tokens, spec["count"], spec["tokens"], spec["seed"])
     return {
         "name": spec["name"],
         "bos": tokens.bos,
         "tokens": [[tokens.bos, *ids] for ids in drawn],
         "texts": [tokenizer.decode(ids, skip_special_tokens=False) for ids in drawn],
+        "documents": documents or list(range(1, len(drawn) + 1)),
     }

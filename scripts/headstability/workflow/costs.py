@@ -75,3 +75,8 @@ def cache_file_bytes(shape: Shape, lengths: Sequence[int], streams: int = 1) -> 
 def similarity_bytes(layers: int, rows: int, groups: int) -> int:
     """Bytes of the cosines of a layer's heads by group of prompts, and of those across layers."""
     return FLOAT * rows**2 * (layers * groups + layers**2)
+
+
+def measures_bytes(layers: int, rows: int, groups: int) -> int:
+    """Bytes of cosines by the other measures: four by group of prompts, two without groups."""
+    return FLOAT * rows**2 * layers * (4 * groups + 3)

@@ -8,7 +8,13 @@ from timeit import Timer
 from typing import NamedTuple
 
 from ..study.study import Study
-from .costs import SIMILARITY_HEADER, cache_file_bytes, checkpoint_bytes, similarity_bytes
+from .costs import (
+    SIMILARITY_HEADER,
+    cache_file_bytes,
+    checkpoint_bytes,
+    measures_bytes,
+    similarity_bytes,
+)
 from .graph import PlannedJob
 from .job_costs import JobCosts
 from .sizes import Sizes, Work
@@ -35,9 +41,11 @@ _ROWS: dict[str, tuple[int, Callable[[Work], float]]] = {
     "stability/cross_layer.csv": (34, lambda w: w.refits * w.shape.layers**2),
     "stability/commonness.csv": (39, lambda w: w.refits * w.heads),
     "ablation": (88, lambda w: w.methods * w.heads),
-    "adjusted/heads.csv": (67, lambda w: w.refits * w.heads),
-    "adjusted/matches.csv": (44, lambda w: w.pairs * w.heads),
-    "adjusted/pairs.csv": (39, lambda w: 9 * w.pairs / 2 * w.shape.layers),
+    "adjusted/shared.csv": (41, lambda w: 65 * (1 + w.refits + w.groups) * w.shape.layers),
+    "adjusted/identity.csv": (33, lambda w: 3 * w.pairs * w.shape.layers),
+    "adjusted/heads.csv": (105, lambda w: w.refits * w.heads),
+    "adjusted/matches.csv": (57, lambda w: w.pairs * w.heads),
+    "adjusted/pairs.csv": (39, lambda w: 15 * w.pairs / 2 * w.shape.layers),
     "adjusted/without_prompts.csv": (27, lambda w: 8 * w.groups * w.shape.layers),
     "norms/streams.csv": (86, lambda w: w.refits * w.shape.layers),
     "norms/weights.csv": (27, lambda w: w.refits * w.shape.layers * (6 if w.shape.mlp else 4)),
@@ -117,7 +125,9 @@ class Estimate:
             work = Work(self.sizes, wildcards)
             if "refit" in wildcards:
                 return cache_file_bytes(work.shape, work.lengths, work.streams)
-            return similarity_bytes(work.shape.layers, work.rows, work.groups) + SIMILARITY_HEADER
+            raw = path.endswith("similarity.zarr.zip")
+            size = similarity_bytes if raw else measures_bytes
+            return size(work.shape.layers, work.rows, work.groups) + SIMILARITY_HEADER
         if path.endswith(".csv"):
             return self._table_size(parts, wildcards)
         return _FIXED[Path(path).suffix]

@@ -155,28 +155,46 @@ class _Job(Work):
         memory += 3 * self._table
         return Cost(memory, read=2 * costs.similarity_bytes(layers, rows, self.groups))
 
-    def of_adjust(self) -> Cost:
-        """Adjusted measures, one layer at a time."""
+    def of_measures(self) -> Cost:
+        """Similarities by every measure, one layer at a time."""
         shape, rows, groups = self.shape, self.rows, self.groups
         whole = rows * self.entries
         kept = 2 * FLOAT * whole if whole <= blocks.ADJUSTED_LAYER_ENTRIES else 0
-        # A slab in float32 and what renormalising it takes in float64; cosines by group some times.
+        # A slab in float32 and what renormalising it takes in float64; cosines by group some times;
+        # sums of patterns by group.
         slab = (3 * FLOAT + 4 * DOUBLE) * self.slab(blocks.ADJUSTED_SLAB_ENTRIES, layers=1)
-        cosines = 6 * DOUBLE * groups * rows**2
+        longest = costs.pattern_entries([max(self.lengths)])
+        cosines = 6 * DOUBLE * groups * rows**2 + 3 * DOUBLE * groups * rows * longest
         features = (9 * FLOAT + 4 * DOUBLE) * self.positions * shape.d_model
         features += 4 * DOUBLE * shape.d_model**2
-        stored = FLOAT * shape.layers * groups * rows**2
-        memory = max(kept + slab, features) + cosines + 2 * stored + self.verifying
-        memory += 3 * self._table
-        # What heads write, of every two refits: by head, and of the layer as one.
-        outputs = 2 * self.refits**2 * shape.d_model**2 * self.positions
-        # Shifted prompts, centred and sink-free patterns.
-        products = 2 * (SHIFTS + 2) * rows**2 * self.entries + outputs
-        other = (SHIFTS + 4) * ENTRY_FLOPS * whole + outputs
-        other += (SHIFTS + 6) * 10 * groups**2 * rows**2  # groups left out, one after another
-        other += ENTRY_FLOPS * groups * self.refits**2 * (shape.heads**3 + 1000)  # assignments
+        stored = costs.measures_bytes(shape.layers, rows, groups)
+        memory = max(kept + slab, features) + cosines + 3 * stored + self.verifying
+        # What heads write, of every two refits: by head, and of the layer as one, with its null.
+        outputs = (4 + SHIFTS) * self.refits**2 * shape.d_model**2 * self.positions
+        # Shifted prompts; text, centred and sink-free patterns.
+        products = 2 * (SHIFTS + 3) * rows**2 * self.entries + outputs
+        other = (SHIFTS + 8) * ENTRY_FLOPS * whole + outputs
         flops, other = shape.layers * products, shape.layers * other
-        return Cost(memory, flops=flops, other=other, read=2 * self.patterns)
+        return Cost(memory, flops=flops, other=other, read=2 * self.patterns, written=stored)
+
+    def of_adjust(self) -> Cost:
+        """Tables of every measure from stored similarities, without each refit and each group."""
+        layers, rows, groups = self.shape.layers, self.rows, self.groups
+        stored = costs.measures_bytes(layers, rows, groups)
+        stored += costs.similarity_bytes(layers, rows, groups)
+        memory = 2 * stored / layers + stored + 12 * DOUBLE * groups * rows**2 + 3 * self._table
+        other = 10 * 10 * groups**2 * rows**2  # groups left out, one after another
+        other += 4 * ENTRY_FLOPS * groups * self.refits**2 * (self.shape.heads**3 + 1000)
+        # Heads linked through a third refit, and heads dealt anew without each refit.
+        linked = 6 * groups * 2 * rows**3 + 6 * 2 * self.refits * rows**2 * self.shape.heads
+        other += 6 * ENTRY_FLOPS * self.refits * rows**2
+        return Cost(memory, flops=layers * linked, other=layers * other, read=2 * stored)
+
+    def of_twins(self) -> Cost:
+        """Similarities between weight decays, one refit at a time: as for refits of a condition."""
+        cost = self.of_measures()
+        decays = len(self.sizes.study.weight_decays)
+        return cost._replace(read=decays * cost.read)
 
     def of_residual_similarity(self) -> Cost:
         """CKA of residual streams, one layer at a time: slabs of two kernels and distances."""
@@ -191,6 +209,8 @@ class _Job(Work):
         walks = 2 if distances <= cka.HELD_ENTRIES else 4
         per_refit = positions**2 * self.streams * shape.layers * refits
         flops = per_refit * (walks * shape.d_model + 2 * refits)
+        null = refits**2 * positions * shape.d_model**2
+        flops += SHIFTS * self.streams * shape.layers * null
         read = 2 * FLOAT * refits * positions * shape.d_model * shape.layers * self.streams
         return Cost(memory, flops=flops, other=per_refit * 2 * ENTRY_FLOPS, read=read)
 
