@@ -40,7 +40,7 @@ time_course: {steps: [0, 20]}
 roles: {tokens: 10}
 nulls: {measures: [split]}
 figures: {include: [pairwise, head_map], palette: Set2}
-claims: {depth: 0.5}
+claims: {depth_share: 0.5}
 """
 # A study of models and text from elsewhere: local ones, and those of the hub.
 FOREIGN = """

@@ -59,11 +59,12 @@ def pairwise(m):
     return k
 
 
-def split_halves(triangles, prompts):
-    """m chosen on odd prompts and scored on even ones, averaged with the reverse."""
+def split_halves(triangles, prompts, groups=None):
+    """m chosen on odd groups of prompts and scored on even ones, averaged with the reverse."""
     refits, heads = len(triangles), len(triangles[0])
-    odd = [p for p in prompts if p % 2 == 0]  # prompt 1 has index 0
-    even = [p for p in prompts if p % 2 == 1]
+    groups = range(len(triangles[0][0])) if groups is None else groups
+    odd = [p for p in prompts if groups[p] % 2 == 0]  # group 1 has index 0
+    even = [p for p in prompts if groups[p] % 2 == 1]
     m = np.full((refits, refits, heads), np.nan)
     first, second = similarities(triangles, odd), similarities(triangles, even)
     for r, q, h in np.ndindex(m.shape):
@@ -105,6 +106,22 @@ def shuffled(triangles, shift, prompts=None):
             one, other = square(triangles[r][h][p]), square(triangles[q][g][(p + shift) % count])
             size = min(len(one), len(other))
             values.append(cosine(packed(one[:size, :size]), packed(other[:size, :size])))
+        s[r, h, q, g] = np.mean(values)
+    return s
+
+
+def cut(triangles, shift, prompts):
+    """s on the same prompt with patterns cut as in `shuffled`, from both prompts of every pair."""
+    refits, heads, count = len(triangles), len(triangles[0]), len(triangles[0][0])
+    s = np.zeros((refits, heads, refits, heads))
+    for r, h, q, g in np.ndindex(s.shape):
+        values = []
+        for p in prompts:
+            both = (p, (p + shift) % count)
+            size = min(len(square(triangles[r][h][one])) for one in both)
+            for one in both:
+                pair = (square(triangles[r][h][one]), square(triangles[q][g][one]))
+                values.append(cosine(*(packed(full[:size, :size]) for full in pair)))
         s[r, h, q, g] = np.mean(values)
     return s
 

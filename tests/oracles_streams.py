@@ -41,6 +41,21 @@ KERNELS = {"rbf": rbf_kernel, "linear": linear_kernel}
 ESTIMATORS = {"biased": biased_hsic, "debiased": debiased_hsic}
 
 
+def shuffled(x, y, lengths):
+    """Debiased linear CKA with the prompts of y shifted, as far as both prompts reach."""
+    starts = np.cumsum(lengths) - lengths
+    found = []
+    for shift in range(1, min(6, len(lengths))):
+        ours, theirs = [], []
+        for p, start in enumerate(starts):
+            other = (p + shift) % len(lengths)
+            for t in range(min(lengths[p], lengths[other])):
+                ours.append(x[start + t])
+                theirs.append(y[starts[other] + t])
+        found.append(cka(ours, theirs, "linear", "debiased"))
+    return np.mean(found)
+
+
 def cka(x, y, kernel, estimator):
     """CKA of two streams [position, d_model], mean-centred over d_model first."""
     x, y = (np.asarray(v, dtype=np.float64) for v in (x, y))

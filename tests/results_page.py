@@ -7,6 +7,7 @@ PAGE = Path(__file__).resolve().parents[1].joinpath("docs/results.md").read_text
 FOLDERS = {
     "Cells": "cells/<architecture>/wd<weight_decay>/<refit>/",
     "Conditions": "conditions/<architecture>/wd<weight_decay>/",
+    "Twins": "conditions/<architecture>/twins/",
     "Tables": "tables/",
 }
 
@@ -18,7 +19,7 @@ def section(name):
 def listed():
     """Files by their pattern, with what the page says of each."""
     found = {}
-    for name in ("Corpus", "Cells", "Conditions", "Tables", "Everything else"):
+    for name in ("Corpus", "Cells", "Conditions", "Twins", "Tables", "Everything else"):
         for files, text in re.findall(r"^\| (`[^|]*?) \| (.*) \|$", section(name), re.MULTILINE):
             for file in re.findall(r"`([^`]+\.[^`]+)`", files):
                 found[FOLDERS.get(name, "") + file] = text

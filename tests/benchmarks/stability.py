@@ -120,7 +120,7 @@ def all_anchors(rows, refits, prompts):
         refits: how many refits.
         prompts: how many prompts.
     """
-    groups = similarity.prompt_groups(prompts)
+    groups = similarity.prompt_groups(np.arange(prompts))
     counts = np.bincount(groups)
     sums = np.zeros((LAYERS, len(counts), refits * HEADS, refits * HEADS))
     for first in range(0, prompts, 10):

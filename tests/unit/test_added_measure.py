@@ -27,6 +27,7 @@ MEASURED = """
 import json, sys
 import yaml
 from headstability.analysis.adjusted import adjusted_tables
+from headstability.analysis.measures import condition_measures
 from headstability.analysis.similarities import condition_similarity
 from headstability.plots import adjusted as plots
 from headstability.study.schema import StudyConfig
@@ -39,14 +40,15 @@ config = StudyConfig.model_validate(study)
 names = config.nulls.measures
 assert names == StudyConfig.model_validate({**study, "nulls": {}}).nulls.measures
 refits, paths = given["refits"], given["paths"]
-found, _ = condition_similarity(refits, paths)
-tables = adjusted_tables(refits, paths, found["within"], found["prompts_in_group"].values, names)
+similarity, _ = condition_similarity(refits, paths)
+measured, _ = condition_measures(refits, paths, names)
+tables = adjusted_tables(refits, similarity, measured, names)
 for table in tables.values():
     table.insert(0, "weight_decay", "0")
     table.insert(0, "architecture", "a")
 seeds = {name: (number, number) for number, name in enumerate(refits)}
-pairs, without = tables["pairs"], tables["without_prompts"]
-table = adjusted_table(pairs, without, None, seeds, {"a": given["heads"]}, False)
+pairs, without, shared = (tables[name] for name in ("pairs", "without_prompts", "shared"))
+table = adjusted_table(pairs, without, shared, None, seeds, False)
 look = {**config.figures.model_dump(), "weight_decays": ["0"]}
 figure = plots.adjusted(table, look)
 labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -118,4 +120,4 @@ def test_the_new_measure_is_right(caches, measured):
 def test_the_new_measure_is_drawn_and_named(measured):
     assert measured["drawn"].count("affinity") == 1
     assert "affinity" in measured["labels"]
-    assert measured["axes"] == 5, "a row of panels of its own beside the four"
+    assert measured["axes"] == 6, "a row of panels of its own beside the five"

@@ -38,11 +38,27 @@ def measured(seed=0):
     return pd.DataFrame(pairs), pd.DataFrame(without), pd.DataFrame(start)
 
 
+# The centred measure of heads dealt at random: .2 in layer 1, .3 in layer 2, whatever is left out.
+SHARED = pd.DataFrame(
+    {
+        "architecture": "deep",
+        "weight_decay": decay,
+        "layer": layer,
+        "measure": "centred",
+        "statistic": "S0",
+        "left_out": left,
+        "unit": unit,
+        "value": 0.1 + 0.1 * layer,
+    }
+    for decay in ("0", "0.1")
+    for layer in (1, 2)
+    for left, unit in (("", ""), *(("refit", name) for name in NAMES))
+)
+
+
 def made(seeds=OWN, crossed=False, with_start=True):
     pairs, without, start = measured()
-    return adjusted_table(
-        pairs, without, start if with_start else None, seeds, {"deep": 8}, crossed
-    )
+    return adjusted_table(pairs, without, SHARED, start if with_start else None, seeds, crossed)
 
 
 def matrix(rows):
@@ -76,7 +92,7 @@ def test_values_and_intervals_agree_with_loops():
     for layer, rows in start.groupby("layer"):
         both = table.loc[[("0", "untrained", layer), ("0.1", "untrained", layer)], "value"]
         assert np.allclose(both, oracles.mean_of_pairs(matrix(rows), range(4)))
-    assert (table.loc[("0", "centred_chance")]["value"] == -1 / 31).all()
+    assert np.allclose(table.loc[("0", "centred_chance")]["value"], [0.2, 0.3])
     raw, null = (table.loc[("0", name)]["value"] for name in ("raw", "shuffled"))
     normalised = table.loc[("0", "normalised_excess")]["value"]
     assert np.allclose(normalised, (raw - null) / (1 - null))
@@ -97,7 +113,7 @@ def test_untrained_refits_that_start_equal_are_not_compared():
 def test_what_is_not_defined_is_said():
     pairs, without, start = measured()
     pairs.loc[pairs["measure"] == "z_cka", "stability"] = np.nan
-    table = adjusted_table(pairs, without, start, OWN, {"deep": 8}, False)
+    table = adjusted_table(pairs, without, SHARED, start, OWN, False)
     rows = table[table["measure"] == "z_cka"]
     assert rows["value"].isna().all()
     assert set(rows["reason"]) == {"not defined on these prompts"}
@@ -118,7 +134,7 @@ def test_the_figure_shows_the_table(with_start):
         for decay, values in zip(("0", "0.1"), drawn[name], strict=True):
             rows = table[(table["measure"] == name) & (table["weight_decay"] == decay)]
             assert np.array_equal(values, rows["value"])
-    assert len(drawn["centred_chance"]) == 1
+    assert len(drawn["centred_chance"]) == 2
     assert ("untrained" in drawn) is with_start
     title = figure.legends[0].get_title().get_text()
     assert ("no untrained reference" in title) is not with_start

@@ -105,10 +105,10 @@ def test_a_gpu_is_faster_and_takes_memory_of_its_own():
     assert gpu.memory >= cpu.memory + resources.CUDA_MEMORY
 
 
-COMPARED = ["similarity", "stability", "adjust", "residual_similarity", "norms", "prefixes"]
-COMPARED += ["role_scores", "role_stability", "meta_sne_table", "head_atlas_table"]
+COMPARED = ["similarity", "measures", "adjust", "residual_similarity", "norms", "prefixes"]
+COMPARED += ["stability", "role_scores", "role_stability", "meta_sne_table", "head_atlas_table"]
 # Of tables, or of one number a token: what more of them takes is less than a minute.
-SMALL = ("stability", "norms", "role_stability")
+SMALL = ("stability", "adjust", "norms", "role_stability")
 
 
 @pytest.mark.parametrize("rule", COMPARED)
@@ -123,15 +123,15 @@ def test_needs_grow_with_refits_and_prompts(rule):
         assert not same or rule in SMALL or (rule == "role_scores" and "refits" in more)
 
 
-@pytest.mark.parametrize("rule", ["similarity", "adjust", "prefixes", "role_scores"])
+@pytest.mark.parametrize("rule", ["similarity", "measures", "prefixes", "role_scores"])
 def test_patterns_are_streamed(rule):
     """Beside one refit's layer, memory is bounded whatever the number of prompts; time is not."""
     studies = [study_of(LARGE, refits=20, prompts=count) for count in (400, 4000)]
     few, many = (Work(Sizes(study), {"architecture": "a"}) for study in studies)
     layers = (many.verifying - few.verifying) / resources.MEGABYTE
-    # Adjusting holds z of nine refits, one of them in float64 some times over, but no patterns.
+    # Measuring holds z of nine refits, one of them in float64 some times over, but no patterns.
     z = (9 * 4 + 4 * 8) * (many.positions - few.positions) * LARGE["d_model"] / resources.MEGABYTE
-    room = z if rule == "adjust" else 0
+    room = z if rule == "measures" else 0
     wanted, found = (need(rule, study) for study in studies)
     assert found.memory <= wanted.memory + layers + room + 2
     assert found.minutes > wanted.minutes
@@ -144,7 +144,7 @@ MEASURE = """
 import json, sys
 import numpy as np, torch
 from headstability.analysis.ablation import ablate_heads
-from headstability.analysis.adjusted import adjusted_tables
+from headstability.analysis.measures import condition_measures
 from headstability.analysis.similarities import condition_similarity, open_similarity
 from headstability.analysis.prompt_length import stability_by_length
 from headstability.analysis.streams import residual_pairs
@@ -182,10 +182,9 @@ elif job["kind"] == "caching":
     write_cache("a.zarr.zip", activations(model, prompts, torch.device("cpu")), {})
 elif job["kind"] == "comparing heads":
     write_cache("a.zarr.zip", *condition_similarity(job["refits"], job["caches"]))
-elif job["kind"] == "adjusting":
-    within = open_similarity("similarity.zarr.zip", "a/wd0", job["refits"])
-    within, counts = within["within"], within["prompts_in_group"].values
-    adjusted_tables(job["refits"], job["caches"], within, counts, job["measures"])
+elif job["kind"] == "measuring":
+    found = condition_measures(job["refits"], job["caches"], job["measures"])
+    write_cache("measures.zarr.zip", *found)
 elif job["kind"] == "comparing streams":
     residual_pairs(job["refits"], job["caches"], ["resid_mid"], 2)
 elif job["kind"] == "comparing prefixes":
@@ -248,7 +247,7 @@ def assert_near(need, measured):
 REFITS = [f"seed{number}" for number in range(1, 9)]
 COMPARING = {
     "comparing heads": "similarity",
-    "adjusting": "adjust",
+    "measuring": "measures",
     "comparing streams": "residual_similarity",
     "comparing prefixes": "prefixes",
 }

@@ -120,3 +120,11 @@ def test_targets_of_snakemake_exist(words):
         assert target in known or target.startswith("results/default/"), target
     if "--configfile" in words:
         assert (ROOT / words[words.index("--configfile") + 1]).is_file()
+
+
+@pytest.mark.parametrize("name", ["methods", "experiments", "statistics"])
+def test_modules_that_pages_of_formulas_name_exist(name):
+    modules = {str(path) for path in (ROOT / "scripts").rglob("*.py")}
+    named = re.findall(r"`([\w/]+\.py)`", TEXTS[f"docs/{name}.md"])
+    assert named
+    assert [one for one in named if not any(path.endswith(f"/{one}") for path in modules)] == []

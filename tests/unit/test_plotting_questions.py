@@ -50,7 +50,7 @@ def test_origin_draws_similarities_and_components():
 def test_dose_draws_layers_their_mean_and_the_loss():
     _, _, table = dose_of(4)
     figure = questions.dose(table, LOOK)
-    above, below = figure.axes
+    above, *_, below = figure.axes
     stability = table[table["measure"] == "stability"]
     for label, layer in (("mean of layers", "all"), ("1", "1"), ("2", "2")):
         rows = stability[stability["layer"] == layer]

@@ -46,6 +46,22 @@ def pairs_table(k, names):
     return pd.concat(parts, ignore_index=True)
 
 
+def shared_table(pairs):
+    """`shared.csv` in which S, mu and rho are the mean over pairs of the same similarities."""
+    rows = []
+    keys = [name for name in ("architecture", "weight_decay", "step") if name in pairs]
+    for key, part in pairs.groupby([*keys, "layer"], sort=False):
+        labels = dict(zip([*keys, "layer"], key, strict=True))
+        names = sorted(part["refit_a"].unique())
+        for statistic in (("raw", "S"), ("text", "mu"), ("text", "rho")):
+            for left in ("", *names):
+                kept = part[(part["refit_a"] != left) & (part["refit_b"] != left)]
+                out = {"left_out": "refit" if left else "", "unit": left}
+                named = dict(zip(("measure", "statistic"), statistic, strict=True))
+                rows.append({**labels, **named, **out, "value": kept["stability"].mean()})
+    return pd.DataFrame(rows)
+
+
 def mean_over_pairs(k, kept):
     return np.mean([k[i, j] for i in kept for j in kept if i != j])
 
@@ -154,7 +170,7 @@ def dose_of(count):
         for n, c in enumerate(CONDITIONS)
     )
     pairs = pairs_table(k, list(seeds))
-    table = dose_table(pairs, pairs.assign(measure="raw"), refits, seeds, 2e-3, 700)
+    table = dose_table(pairs, shared_table(pairs), None, refits, seeds, 2e-3, 700)
     return k, losses, table
 
 
@@ -175,23 +191,29 @@ def test_dose_response_agrees_with_loops():
         row = table.loc[(decay, "held_out_loss", "all")]
         assert row["estimate"] == pytest.approx(losses[number].mean())
         assert row["se"] == pytest.approx(losses[number].std(ddof=1) / np.sqrt(5))
-    assert len(table) == 2 * (3 + 1)
+    assert len(table) == 2 * (3 * 3 + 1)
 
 
-def test_pairs_may_be_listed_once():
-    k, _, table = dose_of(4)
+def test_prompts_and_crossed_seeds_count_in_intervals():
+    """Without prompts the interval is that over refits; with them it is the adjusted table's."""
     seeds = independent(4)
-    every = pairs_table(k, list(seeds)).assign(measure="excess")
-    once = every[every["refit_a"] < every["refit_b"]]
+    k = np.random.default_rng(8).random((2, 4, 4))
+    pairs = pairs_table((k + k.transpose(0, 2, 1)) / 2, list(seeds))
+    shared = shared_table(pairs)
+    whole = shared[shared["left_out"] == ""]
+    groups = [
+        whole.assign(left_out="group", unit=str(g), value=whole["value"] + 0.01 * g)
+        for g in (1, 2, 3)
+    ]
     refits = pd.concat(
         pd.DataFrame({**labelled(*c), "refit": list(seeds), "held_out_loss": 1.0})
         for c in CONDITIONS
     )
-    found = dose_table(every, once, refits, seeds, 2e-3, 700)
-    rows = found[found["measure"] == "excess"].reset_index(drop=True)
-    same = table[table["measure"] == "stability"].reset_index(drop=True)
-    columns = ["estimate", "se", "low", "high", "layer"]
-    pd.testing.assert_frame_equal(rows[columns], same[columns])
+    found = dose_table(pairs, pd.concat([shared, *groups]), None, refits, seeds, 2e-3, 700)
+    plain = dose_table(pairs, shared, None, refits, seeds, 2e-3, 700)
+    se_prompt = np.sqrt(2 / 3 * 2) * 0.01
+    rows = found["measure"] != "held_out_loss"
+    assert np.allclose(found["se"][rows] ** 2, plain["se"][rows] ** 2 + se_prompt**2)
 
 
 def test_two_refits_have_no_interval_and_say_so():
@@ -226,11 +248,11 @@ def test_time_course_agrees_with_loops():
                     {**row, "method": "mean", "delta_loss": value / 2},
                 ]
     pairs = pd.concat(parts, ignore_index=True)
-    raw = pairs.assign(measure="raw")
-    table = time_course_table(pairs, raw, pd.DataFrame(ablations), seeds, 100)
-    assert len(table) == len(CONDITIONS) * len(steps) * 3 * 3
+    table = time_course_table(pairs, shared_table(pairs), None, pd.DataFrame(ablations), seeds, 100)
+    assert len(table) == len(CONDITIONS) * len(steps) * 3 * 5
     assert (table["tokens"] == table["step"] * 100).all()
-    assert table["measure"].unique().tolist() == ["stability", "delta_loss_zero", "delta_loss_mean"]
+    measures = ["stability", "mu", "rho", "delta_loss_zero", "delta_loss_mean"]
+    assert table["measure"].unique().tolist() == measures
     for _, rows in table.groupby(["architecture", "weight_decay", "measure", "layer"]):
         assert rows["step"].tolist() == steps, "in the order of training"
     index = ["architecture", "weight_decay", "step", "measure", "layer"]

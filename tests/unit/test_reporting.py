@@ -81,7 +81,7 @@ def test_places():
     assert place(BY_NAME["claims"], "claims") == {
         "category": "1 Claims",
         "subcategory": None,
-        "labels": {"result": "The five claims"},
+        "labels": {"result": "The claims, part by part"},
     }
     assert place(BY_NAME["head_map"], "head_map", " (table)") == {
         "category": "2 Heads",

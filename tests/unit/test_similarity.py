@@ -36,7 +36,7 @@ def in_slabs(rows, entries, size):
 def mean_cosine(rows, entries, size=100):
     """Cosines of the heads of a single layer, [row, row]."""
     slabs = in_slabs(rows[None], entries, size)
-    _, across, _ = similarity.similarities(slabs, len(entries))
+    _, across, _ = similarity.similarities(slabs, similarity.prompt_groups(np.arange(len(entries))))
     return across[0, :, 0]
 
 
@@ -142,20 +142,30 @@ def test_prompts_are_counted():
     for slabs, announced in (([], 0), ([], 2), ([slab], 1), ([slab], 3), ([slab, slab], 3)):
         given = 2 * len(slabs)
         with pytest.raises(ValueError, match=f"{given} prompts were given, but {announced} were"):
-            similarity.similarities(slabs, announced)
+            similarity.similarities(slabs, np.arange(announced))
 
 
 # --- groups of prompts --------------------------------------------------------------------
 
 
 def test_groups_of_prompts():
-    assert similarity.prompt_groups(7).tolist() == list(range(7))
-    groups = similarity.prompt_groups(50)
+    assert similarity.prompt_groups(np.arange(7)).tolist() == list(range(7))
+    groups = similarity.prompt_groups(np.arange(50))
     assert groups[:22].tolist() == [*range(20), 0, 1]
     assert np.bincount(groups).tolist() == [3] * 10 + [2] * 10
     for group in range(20):
         numbers = np.flatnonzero(groups == group) + 1
         assert set(numbers % 2) == {(group + 1) % 2}, "even groups hold the odd prompts"
+
+
+def test_groups_hold_whole_documents():
+    documents = np.array([9, 4, 9, 7, 4, 4])
+    assert similarity.prompt_groups(documents).tolist() == [0, 1, 0, 2, 1, 1]
+    many = np.random.default_rng(0).integers(0, 30, 200)
+    groups = similarity.prompt_groups(many)
+    assert set(groups) == set(range(20))
+    for document in range(30):
+        assert len(set(groups[many == document])) == 1
 
 
 @pytest.mark.parametrize("size", [1, 3, 50])
@@ -165,7 +175,8 @@ def test_every_group_is_the_mean_over_its_prompts(size):
     lengths = rng.integers(1, 9, prompts)
     rows, entries = random_patterns(rng, layers * count, lengths)
     within, across, counts = similarity.similarities(
-        in_slabs(rows.reshape(layers, count, -1), entries, size), prompts
+        in_slabs(rows.reshape(layers, count, -1), entries, size),
+        similarity.prompt_groups(np.arange(prompts)),
     )
     assert within.shape == (layers, 20, count, count)
     assert counts.tolist() == [2, 2, 2] + [1] * 17
@@ -192,7 +203,7 @@ def test_every_group_is_the_mean_over_its_prompts(size):
 def any_layer(rows, entries, refits, layers, heads):
     """Stability and proportions for matches in any layer; rows [refit, layer, head, entry]."""
     by_layer = rows.transpose(1, 0, 2, 3).reshape(layers, refits * heads, -1)
-    _, across, _ = similarity.similarities([(by_layer, entries)], len(entries))
+    _, across, _ = similarity.similarities([(by_layer, entries)], np.arange(len(entries)))
     across = across.reshape(layers, refits, heads, layers, refits, heads)
     found = []
     for layer in across:

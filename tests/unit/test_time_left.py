@@ -34,7 +34,7 @@ def finish_all_but(study, *rules, seconds=10.0):
 
 
 def test_time_left_is_that_of_finished_jobs_of_the_same_architecture(study):
-    finish_all_but(study, "train")
+    finish_all_but(study, "train", seconds=1)
     finish(study, "train", 100, architecture="small", weight_decay="0", refit="seed1")
     finish(study, "train", 200, begun=STARTED + 100, architecture="small", weight_decay="0.1")
     finish(study, "train", 400, begun=STARTED + 300, architecture="large", refit="seed1")
@@ -45,7 +45,7 @@ def test_time_left_is_that_of_finished_jobs_of_the_same_architecture(study):
 
 
 def test_benchmarks_count_before_records_which_hold_waiting(study):
-    finish_all_but(study, "train")
+    finish_all_but(study, "train", seconds=1)
     finish(study, "train", 1000, refit="seed1")
     for job in plan().jobs:
         if job.rule == "train":

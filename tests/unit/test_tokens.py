@@ -291,15 +291,15 @@ def test_passages_stay_in_documents_and_apart(lengths, length, seed):
     ids = documents[0] + [item for document in documents[1:] for item in [0, *document]]
     tokens = tokens_of(ids)
     available = sum(size // length for size in lengths)
-    drawn = passages(tokens, available, length, seed)
+    drawn, sources = passages(tokens, available, length, seed)
     assert all(len(item) == length for item in drawn)
     used = [item for passage in drawn for item in passage]
     assert len(set(used)) == len(used) == available * length
-    for passage in drawn:
-        assert any(set(passage) <= set(document) for document in documents)
+    for passage, source in zip(drawn, sources, strict=True):
+        assert set(passage) <= set(documents[source - 1])
         assert passage == list(range(passage[0], passage[0] + length))
-    assert drawn == passages(tokens, available, length, seed)
-    assert passages(tokens, available // 2, length, seed) == drawn[: available // 2]
+    assert (drawn, sources) == passages(tokens, available, length, seed)
+    assert passages(tokens, available // 2, length, seed)[0] == drawn[: available // 2]
     with pytest.raises(UserError, match=f"hold {available} passages of {length} tokens"):
         passages(tokens, available + 1, length, seed)
 

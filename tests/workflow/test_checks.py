@@ -291,7 +291,7 @@ def test_an_input_edited_by_hand_is_named(smoke):
                 f"{ROOT}/figures/layer_stability.pdf",
                 f"{ROOT}/figures/layer_stability.png",
                 *(f"{ROOT}/tables/{name}.csv" for name in ("cross_layer", *contrasts)),
-                "... and 2 more",  # those of residual streams and weight norms
+                "... and 4 more",  # recurrence, residual streams, weight norms
             ]
         }
 

@@ -51,7 +51,9 @@ def test_the_dose_table_is_the_mean_over_pairs(smoke):
         for decay in ("0", "0.1"):
             home = results / f"conditions/{architecture}/wd{decay}"
             pairs = pd.read_csv(home / f"step{STEP}/stability/passages/pairs.csv")
-            adjusted = pd.read_csv(home / f"step{STEP}/adjusted/passages/pairs.csv")
+            shared = pd.read_csv(home / f"step{STEP}/adjusted/passages/shared.csv")
+            shared = shared[(shared["measure"] == "text") & shared["left_out"].isna()]
+            shared = shared.set_index(["layer", "statistic"])["value"]
             losses = pd.read_csv(home / "refits.csv")["held_out_loss"]
             rows = table[
                 (table["architecture"] == architecture) & (table["weight_decay"] == decay)
@@ -60,9 +62,9 @@ def test_the_dose_table_is_the_mean_over_pairs(smoke):
                 mean = pairs.loc[pairs["layer"] == layer, "stability"].mean()
                 found = rows.loc[("stability", str(layer)), "estimate"]
                 assert found == pytest.approx(mean, abs=1e-9)
-                beyond = adjusted.query(f"measure == 'excess' and layer == {layer}")["stability"]
-                found = rows.loc[("excess", str(layer)), "estimate"]
-                assert found == pytest.approx(beyond.mean(), abs=1e-9)
+                found = rows.loc[("mu", str(layer)), "estimate"]
+                assert found == pytest.approx(shared[layer, "mu"], abs=1e-9)
+                assert np.isnan(rows.loc[("rho", str(layer)), "estimate"]), "two refits"
             found = rows.loc[("held_out_loss", "all"), "estimate"]
             assert found == pytest.approx(losses.mean(), abs=1e-9)
             # Learning rate 0.01, 30 steps.

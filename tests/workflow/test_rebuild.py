@@ -93,7 +93,7 @@ CODE = {
         "measures/similarity",
         "GEMM_COLUMNS = 2**16",
         "GEMM_COLUMNS = 2**15",
-        ["Comparing", "Adjusted stability", "Stability by prompt length"],
+        ["Comparing", "Shared and specific parts", "Stability by prompt length"],
     ),
     "a constant of models": ("models/transformer", "EPS = 1e-5", "EPS = 1e-6", ["Training"]),
     "an analysis": ("analysis/ablation", '"zero", "mean"', '"mean", "zero"', ["Ablating"]),
@@ -213,7 +213,7 @@ CONFIG = {
         (r"Training .*, wd 0\.2", OVER_ALL),
     ),
     "weight decay removed": ("[0, 0.1]", "[0.1]", WITHOUT_ZERO),
-    "weight decays reordered": ("[0, 0.1]", "[0.1, 0]", (OVER_ALL,)),
+    "weight decays reordered": ("[0, 0.1]", "[0.1, 0]", (OVER_ALL, "Comparing the same seeds")),
     # Refits
     "seed added": (
         "refits: 2",

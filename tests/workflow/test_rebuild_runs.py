@@ -111,7 +111,8 @@ def test_a_deleted_cache(finished):
     expect(finished)
     expect_only(finished, [caching], name)
     with edited(finished / "scripts/headstability/measures/similarity.py", "2**16", "2**15"):
-        expect(finished, caching, "Comparing", "Adjusted stability", "Stability by prompt length")
+        parts = "Shared and specific parts"
+        expect(finished, caching, "Comparing", parts, "Stability by prompt length")
     run(finished, name)
     expect(finished)
     assert contents(finished / RESULTS) == before

@@ -55,12 +55,13 @@ def test_a_whole_study_through_the_profile(slurm, smoke, tmp_path):
     output = snakemake(folder, *SMOKE, *CLUSTER, timeout=1800)
     assert contents(folder / "results/smoke") == contents(smoke / "results/smoke")
     jobs = Counter(re.findall(r"has been submitted .*/rule_(\w+)/", output))
-    # 8 cells of 4 conditions; caches, similarity and stability of untrained ones, too.
+    # 8 cells of 4 conditions; caches and similarities of untrained ones, too.
     assert jobs == Counter(
         dict.fromkeys(("corpus", "tokenizer", "tokens"), 1)
         | dict.fromkeys(("train", "ablation", "evaluate", "role_scores"), 8)
         | {"cache": 8 + 4, "similarity": 4 + 2, "stability": 4 + 2, "meta_sne_table": 2}
-        | dict.fromkeys(("residual_similarity", "norms", "prefixes", "adjust"), 4)
+        | {"measures": 4 + 2, "adjust": 4 + 2, "twins": 2}
+        | dict.fromkeys(("residual_similarity", "norms", "prefixes"), 4)
         | dict.fromkeys(("head_atlas_table", "role_stability"), 4)
     )
     assert "Nothing to be done" in snakemake(folder, *SMOKE, *CLUSTER)

@@ -35,12 +35,15 @@ def measured(smoke, architecture, decay, name):
 def test_cka_agrees_with_naive_loops_over_the_caches(smoke, architecture, decay):
     caches = [cached(smoke, architecture, decay, refit) for refit in REFITS]
     pairs = measured(smoke, architecture, decay, "residual/passages.csv")
-    assert len(pairs) == SHAPES[architecture][0] * 4, "one pair, two kernels, two estimators"
+    assert len(pairs) == SHAPES[architecture][0] * 5, "one pair, five estimates"
     table = pd.read_csv(smoke / "results/smoke/tables/residual.csv", dtype={"weight_decay": str})
     here = table[(table["architecture"] == architecture) & (table["weight_decay"] == decay)]
     for row in pairs.itertuples():
         streams = [cache["resid_mid"].sel(layer=row.layer).values for cache in caches]
-        expected = oracles_streams.cka(*streams, row.kernel, row.estimator)
+        if row.estimator == "shuffled":
+            expected = oracles_streams.shuffled(*streams, caches[0]["prompt_length"].values)
+        else:
+            expected = oracles_streams.cka(*streams, row.kernel, row.estimator)
         assert row.cka == pytest.approx(expected, abs=1e-6)
         assert row.positions == 126
         chosen = (here["layer"] == row.layer) & (here["kernel"] == row.kernel)
