@@ -93,7 +93,12 @@ CODE = {
         "measures/similarity",
         "GEMM_COLUMNS = 2**16",
         "GEMM_COLUMNS = 2**15",
-        ["Comparing", "Shared and specific parts", "Stability by prompt length"],
+        [
+            "Comparing",
+            "Shared and specific parts",
+            "Stability by prompt length",
+            "Residual streams",
+        ],
     ),
     "a constant of models": ("models/transformer", "EPS = 1e-5", "EPS = 1e-6", ["Training"]),
     "an analysis": ("analysis/ablation", '"zero", "mean"', '"mean", "zero"', ["Ablating"]),

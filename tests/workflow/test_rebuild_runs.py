@@ -111,8 +111,8 @@ def test_a_deleted_cache(finished):
     expect(finished)
     expect_only(finished, [caching], name)
     with edited(finished / "scripts/headstability/measures/similarity.py", "2**16", "2**15"):
-        parts = "Shared and specific parts"
-        expect(finished, caching, "Comparing", parts, "Stability by prompt length")
+        parts = ("Shared and specific parts", "Stability by prompt length", "Residual streams")
+        expect(finished, caching, "Comparing", *parts)
     run(finished, name)
     expect(finished)
     assert contents(finished / RESULTS) == before
