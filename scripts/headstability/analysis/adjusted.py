@@ -10,7 +10,7 @@ from ..measures.adjusted import assignments, matched_best
 from ..measures.recurrence import same_index, shared_and_specific
 from ..measures.registry import Measure, chosen_measures
 from ..measures.similarity import NotDefined, commonness, pairwise_stability, pooled
-from .measures import versions
+from .measures import defined, versions
 
 RAW = "raw"
 # Columns that stand before the layer.
@@ -87,10 +87,8 @@ class _Layer:
 
     def versions(self, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Cosines and counts of a measure, with all prompts and without each group."""
-        if name == RAW or self._measures[name].raw_similarity:
-            return versions(self._raw, self._counts, "group")
-        stored = self._measured[name]
-        return versions(stored, self._counts, str(stored.dims[0]).replace("refit", ""))
+        raw = name == RAW or self._measures[name].raw_similarity
+        return versions(self._raw if raw else self._measured[name], self._counts)
 
     def _measure(self, name: str, measure: Measure) -> None:
         def stability(cosines: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -183,11 +181,8 @@ class _Layer:
             if name != RAW and measure.raw_similarity:
                 continue
             for group, version in enumerate(self.versions(name)):
-                try:
-                    similarity = pooled(*version)
-                except NotDefined:
-                    similarity = np.full(self._raw.shape[1:], np.nan)
-                if np.isnan(similarity).any():
+                similarity = defined(version)
+                if similarity is None:
                     continue
                 chosen = assignments(similarity)
                 found = shared_and_specific(similarity, chosen, dealt=group == 0)

@@ -11,7 +11,7 @@ from ..conventions import triangle_entries
 from ..measures import adjusted
 from ..measures.head_cka import shuffled_cka
 from ..measures.registry import Measure, chosen_measures
-from ..measures.similarity import NotDefined, pairwise_stability, prompt_groups
+from ..measures.similarity import NotDefined, pairwise_stability, pooled, prompt_groups
 from .blocks import ADJUSTED_LAYER_ENTRIES, ADJUSTED_SLAB_ENTRIES
 from .refit_caches import open_refits
 
@@ -228,22 +228,29 @@ def provenance(refits: Sequence[str], caches: Sequence[xr.Dataset]) -> dict[str,
 
 
 def versions(
-    similarity: xr.DataArray | np.ndarray, prompts_in_group: np.ndarray, dimension: str
+    similarity: xr.DataArray, prompts_in_group: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Cosines and counts as a match takes them: of all prompts, then without each group.
 
-    Args:
-        similarity: of one layer, [group or left_out, ...], or without that dimension.
-        prompts_in_group: [group].
-        dimension: group, left_out, or empty if there is none: then nothing is left out.
+    The first dimension of a similarity of one layer says how: group, left_out, or another, in which
+    case nothing is left out. `prompts_in_group` is [group].
     """
-    values = np.asarray(similarity, dtype=np.float64)
+    values = similarity.values.astype(np.float64)
     one = np.ones(1)
-    if dimension == "group":
+    if similarity.dims[0] == "group":
         yield values, prompts_in_group
         for left in prompts_in_group * ~np.eye(len(prompts_in_group), dtype=bool):
             yield values, left
-    elif dimension == "left_out":
+    elif similarity.dims[0] == "left_out":
         yield from ((version[None], one) for version in values)
     else:
         yield values[None], one
+
+
+def defined(version: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
+    """The similarity of one of `versions`, over its prompts; None where it is not defined."""
+    try:
+        similarity = pooled(*version)
+    except NotDefined:
+        return None
+    return None if np.isnan(similarity).any() else similarity

@@ -11,12 +11,9 @@ import xarray as xr
 from ..measures.adjusted import assignments
 from ..measures.recurrence import same_index
 from ..measures.registry import MEASURES, cosine
-from ..measures.similarity import NotDefined, pooled
 from .adjusted import RAW
-from .measures import LayerReader, compared, provenance, stacked, versions
+from .measures import LayerReader, compared, defined, provenance, stacked, versions
 from .refit_caches import open_refits
-
-_BETWEEN = ("refit", "weight_decay", "head", "other_weight_decay", "other_head")
 
 
 def twin_similarities(
@@ -77,19 +74,15 @@ def twin_table(similarities: xr.Dataset, decays: Sequence[str]) -> pd.DataFrame:
         values = similarities[measure]
         for layer, of_layer in enumerate(values, start=1):
             for refit, one in zip(similarities.attrs["refits"], of_layer, strict=True):
-                kind = str(one.dims[0]) if one.dims[0] in ("group", "left_out") else ""
-                for group, version in enumerate(versions(one, counts, kind)):
+                for group, version in enumerate(versions(one, counts)):
                     labels = {"refit": refit, "layer": layer, "measure": measure, "group": group}
                     rows += [labels | found for found in _pairs(version, decays)]
     return pd.DataFrame(rows)
 
 
 def _pairs(version: tuple[np.ndarray, np.ndarray], decays: Sequence[str]) -> list[dict[str, Any]]:
-    try:
-        similarity = pooled(*version)
-    except NotDefined:
-        return []
-    if np.isnan(similarity).any():
+    similarity = defined(version)
+    if similarity is None:
         return []
     chosen = assignments(similarity)
     agreement, found = same_index(chosen), []

@@ -20,10 +20,6 @@ from .style import (
 
 _MEASURE = "text"
 _GREY = "0.45"
-_SHOWN = {
-    "shared": "what refits share\n$\\mu$ (cosine, text)",
-    "specific": "do heads come back?\nrecurrence $\\rho$",
-}
 
 
 def recurrence(table: pd.DataFrame, layer_stability: pd.DataFrame, look: dict[str, Any]) -> Figure:
@@ -43,8 +39,8 @@ def recurrence(table: pd.DataFrame, layer_stability: pd.DataFrame, look: dict[st
             specific.axhline(level, color="0.3", lw=0.8, ls=":", zorder=0)
         shared.axhline(0, color="0.3", lw=0.8, ls=":", zorder=0)
     axes[0][0].set_ylabel("layer stability $S_l$\n(cosine, as in the paper)")
-    axes[1][0].set_ylabel(_SHOWN["shared"])
-    axes[2][0].set_ylabel(_SHOWN["specific"])
+    axes[1][0].set_ylabel("what refits share\n$\\mu$ (cosine, text)")
+    axes[2][0].set_ylabel("do heads come back?\nrecurrence $\\rho$")
     samples = decay_samples(look)
     samples.append(sample("untrained", color=_GREY, ls="--", marker="s", ms=4))
     if "ceiling" in set(shown["statistic"]):

@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..conventions import CONDITION
 from ..measures.adjusted import normalised_excess
+from ..measures.recurrence import combined
 from ..measures.registry import MEASURES
 from ..measures.uncertainty import Estimate, Replicated, over_pairs
 from .replicates import (
@@ -57,7 +58,7 @@ def adjusted_table(
         left = rows_of(without_prompts, **condition)
         measured = rows["measure"].unique()
         found = {name: layer_replicates(rows, left, name, names) for name in measured}
-        found["normalised_excess"] = _normalised(found["raw"], found["shuffled"])
+        found["normalised_excess"] = combined(normalised_excess, found["raw"], found["shuffled"])
         if untrained is not None:
             step0 = untrained[untrained["architecture"] == architecture]
             found["untrained"] = _untrained(step0, refits)
@@ -66,18 +67,10 @@ def adjusted_table(
             found["centred_chance"] = dealt["centred", "S0"]
         for name in (*FIRST, *MEASURES, "centred_chance"):
             if name in found:
-                labels = condition | {"measure": name}
-                parts.append(_rows(labels, found[name].estimate(), crossed))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _normalised(raw: Replicated, null: Replicated) -> Replicated:
-    """(S - N)/(1 - N) of the value and of every value that leaves something out."""
-    return Replicated(
-        normalised_excess(raw.value, null.value),
-        normalised_excess(raw.refits, null.refits),
-        normalised_excess(raw.prompts, null.prompts),
-    )
+                table = estimate_rows(found[name].estimate(), crossed)
+                parts.append(table.assign(**condition, measure=name, layer=table.index + 1))
+    columns = ["value", "se_refit", "se_prompt", "low", "high", "refits", "reason"]
+    return pd.concat(parts, ignore_index=True)[[*CONDITION, "layer", "measure", *columns]]
 
 
 def _untrained(pairs: pd.DataFrame, refits: Mapping[str, int]) -> Replicated:
@@ -92,20 +85,21 @@ def _untrained(pairs: pd.DataFrame, refits: Mapping[str, int]) -> Replicated:
     return Replicated(value, np.full((len(value), len(names)), np.nan), np.empty((len(value), 0)))
 
 
-def _rows(labels: Mapping[str, str], estimate: Estimate, crossed: bool) -> pd.DataFrame:
-    """The rows of a measure of a condition, one per layer."""
+def estimate_rows(estimate: Estimate, crossed: bool) -> pd.DataFrame:
+    """An estimate [row] as value, se_refit, se_prompt, low, high, refits and reason."""
     low, high = estimate.interval()
-    columns = ["value", "se_refit", "se_prompt", "low", "high"]
-    values = (estimate.value, estimate.se_refit, estimate.se_prompt, low, high)
-    table = pd.DataFrame(dict(zip(columns, values, strict=True)))
+    table = pd.DataFrame(
+        {
+            "value": estimate.value,
+            "se_refit": estimate.se_refit,
+            "se_prompt": estimate.se_prompt,
+            "low": low,
+            "high": high,
+        }
+    )
     if crossed:
         table[["se_refit", "low", "high"]] = np.nan
     few = FEW.format(estimate.sample) if estimate.sample < 3 else None
     reason = pd.Series(CROSSED if crossed else few, index=table.index, dtype=object)
-    table = table.assign(
-        **labels,
-        layer=table.index + 1,
-        refits=estimate.sample,
-        reason=reason.where(table["value"].notna(), UNDEFINED),
-    )
-    return table[[*CONDITION, "layer", "measure", *columns, "refits", "reason"]]
+    reason = reason.where(table["value"].notna(), UNDEFINED)
+    return table.assign(refits=estimate.sample, reason=reason)

@@ -320,11 +320,10 @@ def _means(labels: dict[str, Any], same: Sequence[Contrast]) -> Iterator[dict[st
     for scope in (POOLED, BEYOND):
         required = []
         for of_part, found in zip(parts, pooled, strict=True):
-            effect = found.effect if scope == POOLED else found.beyond
-            shift = found.effect.value - found.above.value
-            above = found.above
+            effect, above = found.effect, found.above
             if scope == BEYOND:
-                above = _shifted(effect, float(shift))
+                effect = found.beyond
+                above = replace(effect, value=effect.value - found.delta)
             p = p_values(effect, above, of_part[0].level)
             first = of_part[0]
             shown = replace(first, delta=float(found.delta))
@@ -347,13 +346,3 @@ def _means(labels: dict[str, Any], same: Sequence[Contrast]) -> Iterator[dict[st
             "verdict": str(words(p)),
             "refits": pooled[0].effect.sample,
         }
-
-
-def _shifted(estimate: Estimate, by: float) -> Estimate:
-    return Estimate(
-        estimate.value - by,
-        estimate.se_refit,
-        estimate.se_prompt,
-        estimate.degrees,
-        estimate.sample,
-    )

@@ -8,9 +8,9 @@ import pandas as pd
 from ..conventions import ALL, CONDITION
 from ..measures.claims import mean_of_layers
 from ..measures.recurrence import combined, recurrence
-from ..measures.uncertainty import Estimate, Replicated, over_refits
+from ..measures.uncertainty import Replicated, over_refits
 from ..measures.variance import shared_seeds
-from .adjusted import CROSSED, FEW, UNDEFINED
+from .adjusted import estimate_rows
 from .replicates import by_condition, pair_matrices, rows_of, shared_replicates
 
 # Models that share everything but the weight decay.
@@ -140,26 +140,6 @@ _COLUMNS = [
     *("layer", "measure", "statistic"),
     *("value", "se_refit", "se_prompt", "low", "high", "refits", "reason"),
 ]
-
-
-def estimate_rows(estimate: Estimate, crossed: bool) -> pd.DataFrame:
-    """An estimate [row] as value, se_refit, se_prompt, low, high, refits and reason."""
-    low, high = estimate.interval()
-    table = pd.DataFrame(
-        {
-            "value": estimate.value,
-            "se_refit": estimate.se_refit,
-            "se_prompt": estimate.se_prompt,
-            "low": low,
-            "high": high,
-        }
-    )
-    if crossed:
-        table[["se_refit", "low", "high"]] = np.nan
-    few = FEW.format(estimate.sample) if estimate.sample < 3 else None
-    reason = pd.Series(CROSSED if crossed else few, index=table.index, dtype=object)
-    reason = reason.where(table["value"].notna(), UNDEFINED)
-    return table.assign(refits=estimate.sample, reason=reason)
 
 
 def identity_table(
