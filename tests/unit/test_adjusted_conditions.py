@@ -106,6 +106,28 @@ def test_the_excess_compares_the_same_patterns(measured):
             assert pairs["excess", *key] == pytest.approx(difference)
 
 
+def test_mu_of_shuffled_prompts_agrees_with_loops(measured):
+    data, tables = measured
+    for layer in range(SHAPE.layers):
+        triangles = triangles_of(data, layer)
+        for group, documents in (("", {5, 8}), ("1", {8}), ("2", {5})):
+            means = []
+            for shift in (1, 2, 3):
+                kept = [
+                    p for p in range(4) if {DOCUMENTS[p], DOCUMENTS[(p + shift) % 4]} <= documents
+                ]
+                s = oracles_adjusted.shuffled(triangles, shift, kept) if kept else np.nan
+                pairs = (
+                    [s[a, :, b].mean() for a in range(3) for b in range(3) if a != b]
+                    if kept
+                    else [np.nan]
+                )
+                means.append(np.mean(pairs))
+            left = "group" if group else ""
+            found = value_of(tables["shared"], "raw", "mu_shuffled", layer + 1, left, group)
+            assert found == pytest.approx(np.mean(means), abs=1e-6, nan_ok=True)
+
+
 def test_identity_counts_assigned_heads_of_the_same_index(measured):
     data, tables = measured
     rows = tables["identity"].set_index(["measure", "layer", "refit_a", "refit_b"])["same_index"]

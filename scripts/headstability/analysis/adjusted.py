@@ -10,6 +10,7 @@ from ..measures.adjusted import assignments, matched_best
 from ..measures.recurrence import same_index, shared_and_specific
 from ..measures.registry import Measure, chosen_measures
 from ..measures.similarity import NotDefined, commonness, pairwise_stability, pooled
+from ..measures.uncertainty import over_pairs
 from .measures import defined, versions
 
 RAW = "raw"
@@ -198,10 +199,25 @@ class _Layer:
                     same = same_index(chosen)
                     ends = {"refit_a": names[one], "refit_b": names[other], "measure": name}
                     identity.append(pd.DataFrame({**ends, "same_index": same[one, other]}))
+        rows += self._shuffled_mu(names)
         columns = ["measure", "statistic", "left_out", "unit", "value"]
         kept = ["refit_a", "refit_b", "measure", "same_index"]
         agreement = pd.concat(identity) if identity else pd.DataFrame(columns=kept)
         return pd.DataFrame(rows, columns=columns), agreement
+
+    def _shuffled_mu(self, names: np.ndarray) -> list[tuple]:
+        """Rows of mu of raw similarity with prompts shuffled; none with one prompt."""
+        stored = self._measured["null_similarity"].values.astype(np.float64)
+        if np.isnan(stored[0]).any():
+            return []
+        both = (stored + stored.swapaxes(1, 2)) / 2
+        mu = over_pairs(both[0], both[1:])
+        units = [(WHOLE, ""), *((REFIT, name) for name in names)]
+        units += [(GROUP, str(group)) for group in range(1, len(both))]
+        return [
+            (RAW, "mu_shuffled", *unit, float(number))
+            for unit, number in zip(units, [mu.value, *mu.refits, *mu.prompts], strict=True)
+        ]
 
 
 def _guarded(
